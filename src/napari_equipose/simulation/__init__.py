@@ -1,5 +1,51 @@
-"""Synthetic objects of known pose."""
+"""Synthetic objects of known pose, and the sample data.
+
+Everything random takes a `numpy.random.Generator`, so that a seed repeats it. Poses follow
+the conventions of `napari_equipose.geometry`: ``x_image = R x_canonical + t``, angles in radians,
+positive counter-clockwise as displayed, positions (y, x) in pixels.
+"""
 
 from ._digits import rotated_digits
+from ._micrograph import (
+    MicrographConfig,
+    MicrographTruth,
+    SimulatedMicrograph,
+    simulate_micrograph,
+)
+from ._samples import (
+    sample_digit_scene,
+    sample_ecoli,
+    sample_micrograph,
+    sample_path,
+    sample_shapes,
+)
+from ._scenes import (
+    SHAPES,
+    Scene,
+    SceneTruth,
+    digit_scene,
+    multi_object_scene,
+    shape_pictures,
+)
+from ._structures import Structure, read_pdb
 
-__all__ = ["rotated_digits"]
+__all__ = [
+    "SHAPES",
+    "MicrographConfig",
+    "MicrographTruth",
+    "Scene",
+    "SceneTruth",
+    "SimulatedMicrograph",
+    "Structure",
+    "digit_scene",
+    "multi_object_scene",
+    "read_pdb",
+    "rotated_digits",
+    "sample_digit_scene",
+    "sample_ecoli",
+    "sample_micrograph",
+    "sample_path",
+    "sample_shapes",
+    "shape_pictures",
+    "simulate_micrograph",
+]

@@ -5,7 +5,14 @@ from math import pi
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
+
+from napari_equipose.geometry import (
+    InputError,
+    Poses,
+    apply_poses,
+    box_centre,
+    rotation_matrix_2d,
+)
 
 _BATCH = 4096  # pictures turned at once: bounds the memory, not the result
 
@@ -55,7 +62,7 @@ def rotated_digits(
 
     Raises
     ------
-    ValueError
+    InputError
         If ``digits`` is no stack of uint8 pictures or a limit is not positive.
 
     References
@@ -63,11 +70,11 @@ def rotated_digits(
     A. Nasiri and T. Bepler, TARGET-VAE, NeurIPS 2022, section 4.2 and appendix A.2.
     """
     if digits.ndim != 3 or digits.dtype != np.uint8:
-        raise ValueError(
+        raise InputError(
             f"digits must be a stack (n, y, x) of uint8, got {digits.dtype} {digits.shape}"
         )
     if max_translation <= 0:
-        raise ValueError(f"max_translation must be positive, got {max_translation}")
+        raise InputError(f"max_translation must be positive, got {max_translation}")
     n = len(digits)
     if rotation_std is None:
         rotation = rng.uniform(-pi, pi, n)
@@ -88,21 +95,17 @@ def turn_pictures(
     The canonical origin is the centre of the picture (13.5 of 28 pixels), the box's
     is its pixel ``box_size // 2``. Values are scaled to [0, 1].
     """
-    height, width = pictures.shape[1:]
-    axis = torch.arange(box_size, dtype=torch.float32) - box_size // 2
     images = np.empty((len(pictures), box_size, box_size), np.float32)
+    half = [(size - 1) / 2 - box_centre(size) for size in pictures.shape[1:]]
     for start in range(0, len(pictures), _BATCH):
         part = slice(start, start + _BATCH)
-        angle = torch.from_numpy(rotation[part]).float()[:, None, None]
-        shift = torch.from_numpy(translation[part]).float()
-        y = axis[None, :, None] - shift[:, 0, None, None]
-        x = axis[None, None, :] - shift[:, 1, None, None]
-        # R^T (x_image - t), scaled so that +-1 are the outermost pixels' centres
-        source_y = (angle.cos() * y + angle.sin() * x) * (2 / (height - 1))
-        source_x = (angle.cos() * x - angle.sin() * y) * (2 / (width - 1))
-        values = torch.from_numpy(pictures[part]).float()[:, None] / 255
-        places = torch.stack((source_x, source_y), dim=-1)
-        images[part] = F.grid_sample(values, places, align_corners=True)[:, 0].numpy()
+        angle = torch.tensor(rotation[part], dtype=torch.float32)
+        shift = torch.tensor(translation[part], dtype=torch.float32)
+        # geometry turns about a centre pixel, which in an even picture is not its centre
+        shift = shift - rotation_matrix_2d(angle) @ torch.tensor(half)
+        values = torch.tensor(pictures[part], dtype=torch.float32)[:, None] / 255
+        turned = apply_poses(values, Poses(angle, shift), (box_size, box_size))
+        images[part] = turned[:, 0].numpy()
     return np.clip(images, 0.0, 1.0, out=images)
 
 
