@@ -56,7 +56,7 @@ def coarsen_proteasome(path: Path) -> None:
     weight = np.bincount(residue, atoms.weight)
     centre = [np.bincount(residue, atoms.weight * axis) / weight for axis in atoms.xyz.T]
     records = [
-        f"ATOM  {serial:5d}  CA  {lines[i][17:27]}    {x:8.3f}{y:8.3f}{z:8.3f}{w / 6:6.2f}"
+        f"ATOM  {serial:5d}  CA  {lines[i][17:27]}   {x:8.3f}{y:8.3f}{z:8.3f}{w / 6:6.2f}"
         f"{0:6.2f}          {'C':>2}\n"
         for serial, (i, x, y, z, w) in enumerate(zip(first, *centre, weight, strict=True), 1)
     ]
