@@ -1,0 +1,36 @@
+"""Files in and out: images, stacks of particles, tables of poses and picks.
+
+Pixel sizes are in Angstrom and angles in degrees here, at the border, and nowhere further in.
+`read_image` and `read_stack` map files into memory where the format allows; what is written is
+there whole or not at all. A file that can't be used is an `napari_equipose.geometry.InputError`.
+"""
+
+from ._files import atomic_path
+from ._images import IMAGE_SUFFIXES, ImageFile, read_image
+from ._mrc import write_mrc
+from ._napari import napari_get_reader, napari_write_image, napari_write_points
+from ._stacks import ImageArray, ParticleStack, read_stack
+from ._star import StarFile, read_star, write_star
+from ._tables import TABLE_SUFFIXES, pick_table, pose_table, read_table, write_table
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "ImageArray",
+    "ImageFile",
+    "ParticleStack",
+    "StarFile",
+    "atomic_path",
+    "napari_get_reader",
+    "napari_write_image",
+    "napari_write_points",
+    "pick_table",
+    "pose_table",
+    "read_image",
+    "read_stack",
+    "read_star",
+    "read_table",
+    "write_mrc",
+    "write_star",
+    "write_table",
+]

@@ -1,0 +1,124 @@
+"""MRC files: images, volumes, and stacks of both."""
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mrcfile
+import numpy as np
+from mrcfile.utils import data_dtype_from_header, data_shape_from_header
+from numpy.typing import NDArray
+
+from ..geometry import InputError
+from ._files import atomic_path, existing_file
+
+STACK_SUFFIXES = (".mrcs", ".st")
+MRC_SUFFIXES = (".mrc", ".map", ".rec", *STACK_SUFFIXES)
+_HEADER_BYTES = 1024
+_IMOD_STAMP = 1146047817
+_AXES_BY_NDIM = {2: ("yx",), 3: ("zyx", "nyx"), 4: ("nzyx",)}
+
+
+class MrcFile(NamedTuple):
+    """An MRC file, its pixels still on disk."""
+
+    data: NDArray[Any]
+    axes: str
+    pixel_size: float | None
+
+
+def open_mrc(path: str | Path) -> MrcFile:
+    """Map the pixels of an MRC file into memory, read-only.
+
+    Files without the marks of the 2014 standard are common and are read; one that is too
+    short for the image its header promises is refused. Three axes are ``"nyx"`` by the suffix
+    (.mrcs, .st) or by the standard (space group 0 and cells of one section), else ``"zyx"``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not an MRC file, truncated, or of complex numbers.
+    """
+    path = existing_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what we check ourselves
+            with mrcfile.open(path, mode="r", permissive=True, header_only=True) as mrc:
+                dtype = _pixel_dtype(mrc.header)
+                shape = data_shape_from_header(mrc.header)
+                offset = _HEADER_BYTES + int(mrc.header.nsymbt)
+                says_stack = int(mrc.header.ispg) == 0 and int(mrc.header.mz) == 1
+                voxel = float(mrc.voxel_size.x)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{path} is not an MRC file that can be read: {error}.") from error
+    wanted = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    found = path.stat().st_size
+    if min(shape) <= 0 or offset < _HEADER_BYTES or found < wanted:
+        raise InputError(
+            f"{path} is truncated or not an MRC file: its header promises {shape} pixels, "
+            f"{wanted} bytes in all, and the file has {found}."
+        )
+    if dtype.kind == "c":
+        raise InputError(f"{path} holds complex numbers (a transform); images are real.")
+    data: NDArray[Any] = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+    axes = {2: "yx", 3: "zyx", 4: "nzyx"}[data.ndim]
+    if data.ndim == 3 and (says_stack or path.suffix.lower() in STACK_SUFFIXES):
+        axes = "nyx"
+    return MrcFile(data, axes, voxel if np.isfinite(voxel) and voxel > 0 else None)
+
+
+def _pixel_dtype(header: Any) -> np.dtype[Any]:
+    """The type of a pixel, IMOD's unsigned bytes among them."""
+    dtype: np.dtype[Any] = data_dtype_from_header(header)
+    stamp, flags = np.frombuffer(header.extra2.tobytes()[40:48], header.mode.dtype)
+    if dtype == np.int8 and stamp == _IMOD_STAMP and flags & 1 == 0:
+        return np.dtype(np.uint8)
+    return dtype
+
+
+def write_mrc(
+    path: str | Path,
+    array: NDArray[Any],
+    pixel_size: float | None = None,
+    *,
+    axes: str | None = None,
+) -> None:
+    """Write an image, a volume or a stack as MRC, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Suffix .mrc, .mrcs, .map, .rec or .st.
+    array : array, shape (y, x), (z, y, x), (n, y, x) or (n, z, y, x)
+        Bytes and 16-bit integers stay what they are, all else becomes float32.
+    pixel_size : float, optional
+        Angstrom. None leaves the voxel size 0, which says that it is not known.
+    axes : str, optional
+        ``"yx"``, ``"zyx"``, ``"nyx"`` or ``"nzyx"``. By default three axes are a stack of
+        images when the suffix is .mrcs or .st, and a volume otherwise.
+
+    Raises
+    ------
+    InputError
+        If the array has other axes, or the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in MRC_SUFFIXES:
+        raise InputError(f"{path}: an MRC file ends in one of {', '.join(MRC_SUFFIXES)}.")
+    possible = _AXES_BY_NDIM.get(array.ndim, ())
+    if axes is None and possible:
+        axes = "nyx" if array.ndim == 3 and path.suffix.lower() in STACK_SUFFIXES else possible[0]
+    if axes not in possible:
+        raise InputError(
+            f"{path}: an array of shape {array.shape} with axes {axes!r} is no MRC image; "
+            "wanted 'yx', 'zyx', 'nyx' or 'nzyx' (colour goes into TIFF)."
+        )
+    if array.dtype not in (np.int8, np.uint8, np.int16, np.uint16):
+        array = array.astype(np.float32)
+    with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+        mrc.set_data(np.ascontiguousarray(array))
+        if axes == "nyx":
+            mrc.set_image_stack()
+        elif axes == "nzyx":
+            mrc.set_volume_stack()
+        mrc.voxel_size = pixel_size or 0.0

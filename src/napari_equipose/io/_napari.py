@@ -1,0 +1,138 @@
+"""Readers and writers for napari's menus: layer tuples in and out, napari itself unseen."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..geometry import InputError
+from ._images import read_image
+from ._mrc import MRC_SUFFIXES, write_mrc
+from ._relion import star_to_picks
+from ._stacks import ParticleStack, read_stack
+from ._star import pixel_sizes, read_star
+from ._tables import pick_table, read_table, write_table
+
+LayerData = tuple[Any, dict[str, Any], str]
+ReaderFunction = Callable[[str | list[str]], list[LayerData]]
+
+# A layer's unit in Angstrom. napari hands over pint units, whose str is the long name.
+_ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
+
+
+def napari_get_reader(path: str | list[str]) -> ReaderFunction | None:
+    """Return a reader if this package reads the file: MRC by suffix, STAR, .box by suffix."""
+    first = Path(path[0] if isinstance(path, list) else path)
+    if first.suffix.lower() in MRC_SUFFIXES:
+        return _read_images
+    if first.suffix.lower() in (".star", ".box"):
+        return _read_particles
+    return None
+
+
+def _read_images(path: str | list[str]) -> list[LayerData]:
+    """One image layer a file, in Angstrom where the file knows its pixel size."""
+    layers: list[LayerData] = []
+    for name in [path] if isinstance(path, str) else path:
+        image = read_image(name)
+        meta = _placed(image.axes, image.pixel_size) | {"name": image.path.stem}
+        layers.append((image.data, meta, "image"))
+    return layers
+
+
+def _read_particles(path: str | list[str]) -> list[LayerData]:
+    """STAR and .box files: a stack of the images they name, else the positions they list."""
+    layers: list[LayerData] = []
+    for name in [path] if isinstance(path, str) else path:
+        if Path(name).suffix.lower() == ".box":
+            layers.append(_points(Path(name), read_table(name), None))
+            continue
+        star = read_star(name)
+        if "rlnImageName" not in star.particles:
+            sizes = pixel_sizes(star)
+            known = None if sizes is None or not len(sizes) else float(sizes[0])
+            layers.append(_points(Path(name), star_to_picks(star, Path(name)), known))
+        else:
+            layers.append(_stack(read_stack(name)))
+    return layers
+
+
+def _stack(stack: ParticleStack) -> LayerData:
+    meta = _placed(stack.axes, stack.pixel_size) | {"name": stack.path.stem}
+    if stack.table is not None:
+        meta["metadata"] = {"table": stack.table, "optics": stack.optics}
+    # napari takes contrast limits from all of a lazy array; two images tell it enough.
+    few = np.asarray(stack.images[[0, -1]])
+    if (low := float(few.min())) < (high := float(few.max())):
+        meta["contrast_limits"] = (low, high)
+    return stack.images, meta, "image"
+
+
+def _points(path: Path, picks: pd.DataFrame, pixel_size: float | None) -> LayerData:
+    features = picks.drop(columns=["y", "x"]).dropna(axis="columns", how="all")
+    features = features.astype({"class": np.int64} if "class" in features else {})
+    meta = _placed("yx", pixel_size) | {"name": path.stem, "features": features}
+    style = {"face_color": "transparent", "border_color": "yellow", "size": 20}
+    return picks[["y", "x"]].to_numpy(np.float64), meta | style, "points"
+
+
+def _placed(axes: str, pixel_size: float | None) -> dict[str, Any]:
+    """The layer's scale, units and labels; an axis that only counts stays in pixels."""
+    meta: dict[str, Any] = {"rgb": True} if axes.endswith("c") else {}
+    axes = axes.removesuffix("c")
+    meta["axis_labels"] = tuple(axes)
+    if pixel_size is not None:
+        meta["scale"] = tuple(1.0 if axis == "n" else pixel_size for axis in axes)
+        meta["units"] = tuple("pixel" if axis == "n" else "angstrom" for axis in axes)
+    return meta
+
+
+def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Points layer as .star, .csv, .box or .txt; its features go along.
+
+    Positions are in the layer's own pixels, which are those of the image it was made from.
+    """
+    positions = np.asarray(data, np.float64)
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise InputError(
+            f"{path}: points in {positions.shape[-1]} dimensions can't be written; wanted (y, x)."
+        )
+    features = pd.DataFrame(meta.get("features"))
+    contents = [name for name in features if str(name).startswith("content_")]
+    record = meta.get("metadata", {}).get("equipose", {})
+    table = pick_table(
+        str(record.get("image", meta.get("name", ""))),
+        positions,
+        np.radians(features["rotation"].to_numpy(np.float64)) if "rotation" in features else None,
+        features.get("score"),
+        features[contents] if contents else None,
+        features["class"].astype("Int64") if "class" in features else None,
+    )
+    if "image" in features:
+        table["image"] = features["image"].astype("str").to_numpy()
+    box_size = record.get("box_size") or round(float(np.median(meta.get("size", 0.0))))
+    write_table(path, table, pixel_size=_pixel_size(meta), box_size=box_size or None)
+    return [path]
+
+
+def napari_write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write an Image layer as MRC with its pixel size."""
+    if meta.get("rgb"):
+        raise InputError(f"{path}: MRC files have no colour; save {meta.get('name')} as TIFF.")
+    level = data[0] if meta.get("multiscale") else data
+    labels = tuple(meta.get("axis_labels", ()))
+    axes = "nyx" if labels[:1] == ("n",) and level.ndim == 3 else None
+    write_mrc(path, np.asarray(level), _pixel_size(meta), axes=axes)
+    return [path]
+
+
+def _pixel_size(meta: dict[str, Any]) -> float | None:
+    """The pixel size of a layer in Angstrom, if its units are lengths."""
+    units, scale = meta.get("units"), meta.get("scale")
+    if units is None or scale is None or not len(scale):
+        return None
+    unit = units if isinstance(units, str) else str(units[-1])
+    factor = _ANGSTROM.get(unit)
+    return None if factor is None else float(scale[-1]) * factor
