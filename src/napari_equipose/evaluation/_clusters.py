@@ -1,0 +1,50 @@
+"""Clusters of contents against true labels."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import AgglomerativeClustering
+
+from napari_equipose.geometry import InputError
+
+
+def clustering_accuracy(
+    content: npt.ArrayLike, labels: npt.ArrayLike, n_clusters: int | None = None
+) -> float:
+    """Part of the objects whose cluster stands for their label, at the best one-to-one naming.
+
+    Clusters are made without the labels by Ward's agglomerative method, as in the TARGET-VAE
+    paper (section 4.2). Memory grows with the square of n: 0.4 GB for 10,000.
+
+    Parameters
+    ----------
+    content : array_like, shape (n, d)
+        What a model says about each object.
+    labels : array_like, shape (n,)
+        The truth.
+    n_clusters : int, optional
+        As many as there are labels unless given.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the arrays don't fit together, or there are fewer objects than clusters.
+    """
+    values, truth = np.asarray(content, float), np.asarray(labels)
+    if values.ndim != 2 or truth.shape != values.shape[:1]:
+        raise InputError(
+            f"content must be (n, d) and labels (n,), got {values.shape} and {truth.shape}"
+        )
+    names, label = np.unique(truth, return_inverse=True)
+    wanted = len(names) if n_clusters is None else n_clusters
+    if not 2 <= wanted <= len(values):
+        raise InputError(f"{len(values)} objects can't make {wanted} clusters of two or more")
+    cluster = AgglomerativeClustering(wanted, linkage="ward").fit_predict(values)
+    together = np.zeros((wanted, len(names)), int)
+    np.add.at(together, (cluster, label), 1)
+    return float(together[linear_sum_assignment(-together)].sum() / len(truth))
