@@ -90,7 +90,7 @@ def write_mrc(
     path : str or Path
         Suffix .mrc, .mrcs, .map, .rec or .st.
     array : array, shape (y, x), (z, y, x), (n, y, x) or (n, z, y, x)
-        Bytes and 16-bit integers stay what they are, all else becomes float32.
+        Integers of 8 and 16 bits keep their values, all else becomes float32.
     pixel_size : float, optional
         Angstrom. None leaves the voxel size 0, which says that it is not known.
     axes : str, optional
@@ -116,9 +116,7 @@ def write_mrc(
     if array.dtype not in (np.int8, np.uint8, np.int16, np.uint16):
         array = array.astype(np.float32)
     with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(np.ascontiguousarray(array))
+        mrc.set_data(np.ascontiguousarray(array))  # four axes become a stack of volumes
         if axes == "nyx":
             mrc.set_image_stack()
-        elif axes == "nzyx":
-            mrc.set_volume_stack()
         mrc.voxel_size = pixel_size or 0.0
