@@ -128,8 +128,8 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
         raise InputError(f"{path} lists no particles.")
     names = star.particles["rlnImageName"].astype(str)
     parts = names.str.extract(r"^(?:(\d+)@)?(.+)$")
-    files, stack_of = np.unique(parts[1].to_numpy(str), return_inverse=True)
-    stack_of = stack_of.astype(np.intp)
+    files, inverse = np.unique(parts[1].to_numpy(str), return_inverse=True)
+    stack_of = inverse.astype(np.intp)
     found = [_find_stack(name, path, folder) for name in files]
     missing = [name for name, file in zip(files, found, strict=True) if file is None]
     if missing:

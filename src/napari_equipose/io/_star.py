@@ -79,7 +79,7 @@ def pixel_sizes(star: StarFile) -> NDArray[np.float64] | None:
         for name in ("rlnImagePixelSize", "rlnMicrographPixelSize"):
             if name in optics:
                 by_group = optics.set_index("rlnOpticsGroup")[name]
-                return particles["rlnOpticsGroup"].map(by_group).to_numpy(np.float64)
+                return np.asarray(particles["rlnOpticsGroup"].map(by_group), np.float64)
     for name in ("rlnImagePixelSize", "rlnPixelSize"):
         if name in particles:
             return particles[name].to_numpy(np.float64)
