@@ -141,7 +141,7 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
     whole = parts[0].isna().to_numpy(bool)
     opened = [read_image(file) for file in found if file is not None]
     stacks = [_as_stack(image.data, whole[stack_of == i].any()) for i, image in enumerate(opened)]
-    row_of = parts[0].fillna("1").astype(np.intp).to_numpy() - 1
+    row_of = np.asarray(parts[0].fillna("1"), np.intp) - 1
     _check_rows(path, names, stacks, stack_of, row_of)
     images = GatheredStack(stacks, stack_of, row_of)
     axes = {3: "nyx", 4: "nyxc" if opened[0].axes.endswith("c") else "nzyx"}[images.ndim]

@@ -84,8 +84,8 @@ def pixel_sizes(star: StarFile) -> NDArray[np.float64] | None:
         if name in particles:
             return particles[name].to_numpy(np.float64)
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.columns):
-        detector = particles["rlnDetectorPixelSize"].to_numpy(np.float64)  # micrometres
-        return detector * 1e4 / particles["rlnMagnification"].to_numpy(np.float64)
+        detector = particles["rlnDetectorPixelSize"] * 1e4  # from micrometres
+        return np.asarray(detector / particles["rlnMagnification"], np.float64)
     return None
 
 
