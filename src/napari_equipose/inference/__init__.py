@@ -1,0 +1,20 @@
+"""Trained models at work: poses and content of boxes, objects in large images, averages."""
+
+from ._align import align, average
+from ._cluster import cluster
+from ._detect import DetectionConfig, Picks, detect
+from ._encode import Encoding, encode
+from ._progress import Progress, finish
+
+__all__ = [
+    "DetectionConfig",
+    "Encoding",
+    "Picks",
+    "Progress",
+    "align",
+    "average",
+    "cluster",
+    "detect",
+    "encode",
+    "finish",
+]

@@ -1,0 +1,187 @@
+"""Objects in a large image: the encoder run over all of it, its peaks explained one by one."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..geometry import InputError, wrap_angle
+from ..models import SavedModel, choose_device
+from ._explain import Explanation
+from ._peaks import Candidates, find_candidates
+from ._progress import Progress
+from ._refine import Templates
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionConfig:
+    """How objects are found."""
+
+    threshold: float = 0.2
+    """Objects of a lower score are left out."""
+    min_distance: float | None = None
+    """Candidates are at least so many pixels apart; by default a sixth of the object size."""
+    rounds: int = 2
+    """How often to look: after the first time at what is left when the objects found so far are
+    explained away."""
+    tile_size: int = 128
+    """Side, in pixels, of the tiles that are encoded at a time; bounds the memory."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.tile_size < 1:
+            raise InputError("rounds and tile_size must be at least 1.")
+
+
+class Picks(NamedTuple):
+    """Objects of one image, of falling score."""
+
+    positions: NDArray[np.float32]
+    """Shape (n, 2): the middle of each object, (y, x) in pixels."""
+    rotation: NDArray[np.float32]
+    """Shape (n,), radians, counter-clockwise as displayed."""
+    score: NDArray[np.float32]
+    """Shape (n,): part of the pixels' power that the object explains; at most 1."""
+    content: NDArray[np.float32]
+    """Shape (n, content_dim)."""
+
+
+def detect(
+    saved: SavedModel,
+    image: NDArray[Any],
+    config: DetectionConfig = DetectionConfig(),
+    *,
+    device: str = "auto",
+) -> Generator[Progress, None, Picks]:
+    """Find every object of an image.
+
+    The encoder runs fully convolutionally over the image. Each peak of its attention is decoded
+    at its likeliest rotations, fitted to the pixels, and objects are taken in the order of how
+    much they explain that is not explained yet; then the encoder looks at what is left.
+
+    Parameters
+    ----------
+    saved : SavedModel
+        Of a system that is fully convolutional.
+    image : array, shape (y, x) or (y, x, 3)
+        At the pixel size the model was trained at; normalised as the training images were.
+    config : DetectionConfig
+    device : str
+        As for `models.choose_device`.
+
+    Yields
+    ------
+    Progress
+
+    Returns
+    -------
+    Picks
+        Sub-pixel positions; possibly none.
+
+    Raises
+    ------
+    InputError
+        If the image does not fit the model or the model can't run over images.
+    """
+    model = saved.model
+    _check(saved, image)
+    target = choose_device(device)
+    assert isinstance(model, torch.nn.Module)
+    model.to(target)
+    normalised = np.atleast_3d(saved.normalisation.of_image(image))
+    pixels = torch.from_numpy(np.moveaxis(normalised, -1, 0)).contiguous().to(target)[None]
+    size = model.config.canonical_size
+    min_distance = config.min_distance or size / 6
+    explanation = Explanation(pixels, size)
+    found: _Objects | None = None
+    for round_ in range(config.rounds):
+        seen = explanation.residual[None, :, explanation.pad :, explanation.pad :]
+        seen = seen[..., : pixels.shape[-2], : pixels.shape[-1]]
+        candidates = yield from find_candidates(model, seen, config.tile_size, min_distance)
+        yield Progress(round_, config.rounds, "fitting poses")
+        new = _take(explanation, candidates, config.threshold)
+        found = new if found is None else found.join(new)
+        if len(new.score) == 0:
+            break
+        found = yield from _settle(explanation, found)
+    assert found is not None
+    inside = (found.position >= -0.5) & (found.position < torch.tensor(pixels.shape[-2:]) - 0.5)
+    keep = (found.score >= config.threshold) & inside.all(1)
+    found = found.select(keep.nonzero().squeeze(1))
+    found = found.select(found.score.argsort(descending=True))
+    return Picks(
+        *(
+            column.cpu().numpy().astype(np.float32)
+            for column in (found.position, wrap_angle(found.rotation), found.score, found.content)
+        )
+    )
+
+
+def _check(saved: SavedModel, image: NDArray[Any]) -> None:
+    config = saved.model.config
+    if not saved.model.capabilities.fully_convolutional:
+        raise InputError(
+            f"a {saved.kind} model has no encoder that runs over a large image; cut boxes and "
+            "use 'encode', or train a TARGET-VAE."
+        )
+    shape = image.shape
+    rgb = len(shape) == 3 and shape[-1] == 3
+    if not (len(shape) == 2 or rgb) or (config.channels == 3) != rgb:
+        wanted = "(y, x, 3)" if config.channels == 3 else "(y, x)"
+        raise InputError(f"the model wants an image of shape {wanted}, got {shape}.")
+    if min(shape[:2]) < config.canonical_size:
+        raise InputError(
+            f"the image of {shape[0]} x {shape[1]} pixels is smaller than an object of "
+            f"{config.canonical_size} pixels."
+        )
+
+
+class _Objects(NamedTuple):
+    position: Tensor
+    rotation: Tensor
+    score: Tensor
+    content: Tensor
+    templates: Templates
+
+    def select(self, rows: Tensor) -> "_Objects":
+        pictures, level, mask = self.templates
+        columns = (column[rows] for column in self[:4])
+        return _Objects(*columns, Templates(pictures[rows], level[rows], mask))
+
+    def join(self, other: "_Objects") -> "_Objects":
+        columns = (torch.cat(pair) for pair in zip(self[:4], other[:4], strict=True))
+        mine, theirs = self.templates, other.templates
+        pictures = torch.cat((mine.pictures, theirs.pictures))
+        level = torch.cat((mine.level, theirs.level))
+        return _Objects(*columns, Templates(pictures, level, mine.mask))
+
+
+def _take(explanation: Explanation, candidates: Candidates, threshold: float) -> _Objects:
+    """Fit candidates to what is left of the image and take those that explain enough of it."""
+    position, rotation, score = explanation.refine(
+        candidates.position, candidates.rotation, candidates.templates, None, steps=6
+    )
+    objects = _Objects(position, rotation, score, candidates.content, candidates.templates)
+    objects = objects.select((score > threshold / 2).nonzero().squeeze(1))
+    pictures, discs, corner = explanation.draw(*objects[:2], objects.templates)
+    level = objects.templates.level
+    taken = explanation.accept(pictures, discs, level, corner, threshold / 2)
+    return objects.select(torch.from_numpy(taken).to(position.device))
+
+
+def _settle(
+    explanation: Explanation, objects: _Objects, sweeps: int = 2
+) -> Generator[Progress, None, _Objects]:
+    """Fit all objects again, each to the image without the others; score them so."""
+    for sweep in range(sweeps):
+        own = explanation.draw(*objects[:2], objects.templates)[0]
+        position, rotation, score = explanation.refine(
+            *objects[:2], objects.templates, own, steps=4
+        )
+        objects = _Objects(position, rotation, score, objects.content, objects.templates)
+        explanation.redraw(*objects[:2], objects.templates)
+        yield Progress(sweep + 1, sweeps, "fitting poses")
+    return objects

@@ -1,0 +1,97 @@
+"""Poses and content of a stack of boxes."""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..geometry import InputError, Poses
+from ..models import SavedModel, choose_device
+from ._progress import Progress
+from ._refine import decode_templates, refine_poses
+
+
+class Encoding(NamedTuple):
+    """What a model says of each of ``n`` boxes."""
+
+    rotation: NDArray[np.float32]
+    """Shape (n,), radians, counter-clockwise as displayed."""
+    translation: NDArray[np.float32]
+    """Shape (n, 2), pixels (y, x) from the centre pixel of the box."""
+    score: NDArray[np.float32]
+    """Shape (n,): part of the pixels' power that the decoded object explains; at most 1."""
+    content: NDArray[np.float32]
+    """Shape (n, content_dim)."""
+
+
+def encode(
+    saved: SavedModel,
+    stack: NDArray[np.generic],
+    *,
+    refine: bool = True,
+    device: str = "auto",
+    batch_size: int = 100,
+) -> Generator[Progress, None, Encoding]:
+    """Infer pose and content of every box of a stack.
+
+    Parameters
+    ----------
+    saved : SavedModel
+        Its normalisation is applied to each box.
+    stack : array, shape (n, y, x) or (n, y, x, 3)
+        Boxes of the size the model was trained on; may be memory-mapped.
+    refine : bool
+        Fit the decoded object to the pixels for a sub-pixel pose.
+    device : str
+        As for `models.choose_device`.
+    batch_size : int
+        Boxes at a time.
+
+    Yields
+    ------
+    Progress
+        After each batch.
+
+    Returns
+    -------
+    Encoding
+
+    Raises
+    ------
+    InputError
+        If the boxes do not fit the model.
+    """
+    config = saved.model.config
+    expected = (config.box_size,) * 2 + ((3,) if config.channels == 3 else ())
+    if stack.ndim != len(expected) + 1 or stack.shape[1:] != expected:
+        raise InputError(
+            f"the model was trained on boxes of shape {expected}, the stack has shape "
+            f"{stack.shape}; cut boxes of {config.box_size} pixels."
+        )
+    target = choose_device(device)
+    assert isinstance(saved.model, torch.nn.Module)
+    saved.model.to(target)
+    parts: list[Encoding] = []
+    for first in range(0, len(stack), batch_size):
+        raw = np.asarray(stack[first : first + batch_size])
+        if config.channels == 3:
+            raw = np.moveaxis(raw, -1, 1)
+        images = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
+        images = images.reshape(len(images), config.channels, config.box_size, config.box_size)
+        parts.append(_encode_batch(saved, images, refine))
+        yield Progress(first + len(raw), len(stack), "encoding")
+    if not parts:
+        raise InputError("the stack holds no boxes.")
+    return Encoding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Encoding:
+    posterior = saved.model.infer(images)
+    templates = decode_templates(saved.model, posterior.content)
+    poses: Poses = posterior.poses
+    poses, score = refine_poses(images, templates, poses, iterations=8 if refine else 0)
+    columns = (poses.rotation, poses.translation, score, posterior.content)
+    return Encoding(*(column.cpu().numpy() for column in columns))

@@ -1,0 +1,128 @@
+"""Explaining an image object by object, so that touching and overlapping ones are told apart."""
+
+import heapq
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..geometry import Poses, apply_poses
+from ._refine import Templates, refine_poses
+
+_MARGIN = 4  # pixels around the canonical frame within which a pose may be refined
+
+
+class Explanation:
+    """An image as a sum of objects on a background; what is not explained yet is ``residual``.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, channels, y, x)
+        Normalised.
+    size : int
+        Side of the canonical frame in pixels.
+    """
+
+    def __init__(self, image: Tensor, size: int) -> None:
+        self.side = size + 2 * _MARGIN + (size % 2 == 0)
+        self.pad = self.side
+        padded = torch.nn.functional.pad(image[0], (self.pad,) * 4)
+        self.image = padded
+        self.residual = padded.clone()
+
+    def boxes(self, position: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut boxes of ``source`` around positions; return them and the pixels they start at."""
+        corner = torch.floor(position + 0.5).long() - self.side // 2 + self.pad
+        limit = torch.tensor(source.shape[-2:], device=corner.device) - self.side
+        corner = torch.minimum(corner.clamp(min=0), limit)
+        grid = torch.arange(self.side, device=corner.device)
+        y = corner[:, 0, None, None] + grid[:, None]
+        x = corner[:, 1, None, None] + grid
+        return source[:, y, x].transpose(0, 1), corner
+
+    def refine(
+        self, position: Tensor, rotation: Tensor, templates: Templates, own: Tensor | None, steps: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Fit objects to what is left of the image without them.
+
+        Parameters
+        ----------
+        own : Tensor, optional
+            What each object contributes now, (n, channels, side, side) from the corner of its
+            box; given back before the fit.
+
+        Returns
+        -------
+        position, rotation, score : Tensor
+        """
+        boxes, corner = self.boxes(position, self.residual)
+        if own is not None:
+            boxes = boxes + own
+        middle = corner - self.pad + self.side // 2
+        poses = Poses(rotation, position - middle)
+        poses, score = refine_poses(boxes, templates, poses, steps)
+        return poses.translation + middle, poses.rotation, score
+
+    def draw(self, position: Tensor, rotation: Tensor, templates: Templates) -> tuple[Tensor, ...]:
+        """Draw objects: pictures and disc weights (n, ...), and the corners of their boxes."""
+        corner = self.boxes(position, self.residual)[1]
+        poses = Poses(rotation, position - (corner - self.pad + self.side // 2))
+        shape = (self.side, self.side)
+        disc = templates.mask.expand(len(position), 1, -1, -1)
+        return (
+            apply_poses(templates.pictures, poses, shape),
+            apply_poses(disc, poses, shape),
+            corner,
+        )
+
+    def redraw(self, position: Tensor, rotation: Tensor, templates: Templates) -> None:
+        """Set ``residual`` to the image without these objects."""
+        pictures, _, corner = self.draw(position, rotation, templates)
+        self.residual = self.image.clone()
+        for picture, (y, x) in zip(pictures, corner.tolist(), strict=True):
+            self.residual[:, y : y + self.side, x : x + self.side] -= picture
+
+    def accept(
+        self, pictures: Tensor, discs: Tensor, level: Tensor, corner: Tensor, threshold: float
+    ) -> NDArray[np.intp]:
+        """Take objects one by one, the one that explains most first, and explain it away.
+
+        An object's gain is the part of the power within its disc that it explains beyond what
+        the objects taken before it explain already; it is taken while that is at least
+        ``threshold``. ``residual`` is what remains.
+
+        Returns
+        -------
+        ndarray of int
+            The objects taken.
+        """
+        residual, image = self.residual.cpu().numpy(), self.image.cpu().numpy()
+        drawn, weight = pictures.cpu().numpy(), discs.cpu().numpy()
+        base, start = level.cpu().numpy(), corner.cpu().numpy()
+        side = self.side
+        views = [np.s_[:, y : y + side, x : x + side] for y, x in start]
+        power = [float((w * (image[v] - b) ** 2).sum()) for v, w, b in zip(views, weight, base, strict=True)]
+
+        def gain(i: int) -> float:
+            target = residual[views[i]] - base[i]
+            saved = weight[i] * (2 * target - drawn[i]) * drawn[i]
+            return float(saved.sum()) / max(power[i], 1e-9)
+
+        waiting = [(-gain(i), i) for i in range(len(drawn))]
+        heapq.heapify(waiting)
+        taken: list[int] = []
+        while waiting and -waiting[0][0] >= threshold:
+            _, best = heapq.heappop(waiting)
+            now = gain(best)  # what was taken since may have explained it
+            if now < threshold:
+                continue
+            if waiting and now < -waiting[0][0]:
+                heapq.heappush(waiting, (-now, best))
+                continue
+            residual[views[best]] -= drawn[best]
+            taken.append(best)
+        self.residual = torch.from_numpy(residual).to(self.residual)
+        return np.array(taken, np.intp)
+
+

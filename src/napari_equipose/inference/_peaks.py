@@ -1,0 +1,130 @@
+"""Where objects may be: the encoder run over a whole image, tile by tile."""
+
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..geometry import Poses, apply_poses
+from ._progress import Progress
+from ._refine import Templates, decode_templates, explained
+
+
+class Candidates(NamedTuple):
+    """Objects that may be there: ``n`` hypotheses, one a place."""
+
+    position: Tensor  # (n, 2), pixels (y, x)
+    rotation: Tensor  # (n,), radians
+    content: Tensor  # (n, content_dim)
+    templates: Templates
+
+
+def find_candidates(
+    model: Any, image: Tensor, tile_size: int, min_distance: float, hypotheses: int = 3
+) -> Generator[Progress, None, Candidates]:
+    """Peaks of the encoder's attention, each with its best-drawn rotation.
+
+    Parameters
+    ----------
+    model : Model
+        With `score_places` and `read_places`.
+    image : Tensor, shape (1, channels, y, x)
+        Normalised.
+    tile_size : int
+        Pixels that are encoded at a time; bounds the memory.
+    min_distance : float
+        No two peaks are closer than this, in pixels.
+    hypotheses : int
+        Rotations that are drawn and compared with the pixels at each peak.
+    """
+    config = model.config
+    b, half = config.binning, config.kernel_size // 2
+    margin = half + 1  # one more than the filters need, as binning blurs across the tile's edge
+    height, width = image.shape[-2:]
+    rows, columns = -(-height // b), -(-width // b)
+    after = ((columns + margin) * b - width, (rows + margin) * b - height)
+    padded = F.pad(image, (margin * b, after[0], margin * b, after[1]))
+    attention = torch.empty(rows, columns, device=image.device)
+    tiles = list(_tiles(rows, columns, max(tile_size // b, 1)))
+    for done, (top, left, bottom, right) in enumerate(tiles, 1):
+        tile = padded[..., top * b : (bottom + 2 * margin) * b, left * b : (right + 2 * margin) * b]
+        binned = model.encoder.bin(tile)
+        scores = model.score_places(binned)[0]
+        attention[top:bottom, left:right] = scores[1 : bottom - top + 1, 1 : right - left + 1]
+        yield Progress(done, len(tiles), "encoding")
+    places = _maxima(attention, max(round(min_distance / b), 1))
+    # More objects than fit into the image are not there.
+    most = max(int(16 * height * width / config.canonical_size**2), 16)
+    order = attention[places[:, 0], places[:, 1]].argsort(descending=True)[:most]
+    places = places[order]
+    parts = []
+    for chunk in places.split(256):
+        parts.append(_read(model, padded, chunk, margin, hypotheses))
+        yield Progress(len(parts) * 256, len(places), "reading poses")
+    joined = [torch.cat([part[i] for part in parts]) for i in range(3)]
+    pictures = torch.cat([part[3].pictures for part in parts])
+    level = torch.cat([part[3].level for part in parts])
+    templates = Templates(pictures, level, parts[0][3].mask)
+    return Candidates(*joined, templates)
+
+
+def _tiles(rows: int, columns: int, size: int) -> Iterator[tuple[int, int, int, int]]:
+    for top in range(0, rows, size):
+        for left in range(0, columns, size):
+            yield top, left, min(top + size, rows), min(left + size, columns)
+
+
+def _maxima(attention: Tensor, radius: int) -> Tensor:
+    """Places (n, 2) that are the highest within a radius."""
+    highest = F.max_pool2d(attention[None, None], 2 * radius + 1, 1, radius)[0, 0]
+    return (attention == highest).nonzero()
+
+
+def _read(
+    model: Any, padded: Tensor, places: Tensor, margin: int, hypotheses: int
+) -> tuple[Tensor, Tensor, Tensor, Templates]:
+    """Read the heads at places, draw the likeliest rotations, keep the one that fits best."""
+    config = model.config
+    b, k = config.binning, config.kernel_size
+    patches = torch.stack(
+        [
+            padded[0, :, b * y : b * (y + 2 * margin + 1), b * x : b * (x + 2 * margin + 1)]
+            for y, x in places.tolist()
+        ]
+    )
+    binned = model.encoder.bin(patches)[..., 1 : k + 1, 1 : k + 1]
+    heads = model.read_places(binned)
+    n = min(hypotheses, config.n_rotations)
+    best = heads.logit.topk(n, dim=1).indices
+    rows = torch.arange(len(places), device=places.device)[:, None]
+    rotation, content = heads.rotation[rows, best], heads.content[rows, best]
+    translation = heads.translation[rows, best]
+    templates = decode_templates(model, content.flatten(0, 1))
+    # Boxes around the places, as large as the canonical frame and centred on the place.
+    size = config.canonical_size
+    start = margin * b - size // 2
+    boxes = _cut(padded, places * b + start, size)
+    boxes = boxes.repeat_interleave(n, 0)
+    target = boxes - templates.level
+    poses = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
+    drawn = apply_poses(templates.pictures, poses)
+    fit = explained(target, drawn, templates, poses).reshape(len(places), n)
+    choice = fit.argmax(1)
+    flat = rows[:, 0] * n + choice
+    return (
+        places * b + translation[rows[:, 0], choice],
+        rotation[rows[:, 0], choice],
+        content[rows[:, 0], choice],
+        Templates(templates.pictures[flat], templates.level[flat], templates.mask),
+    )
+
+
+def _cut(image: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Boxes (n, channels, size, size) of an image (1, channels, y, x) at their top left corners."""
+    grid = np.arange(size)
+    y = corners[:, 0].cpu().numpy()[:, None, None] + grid[:, None]
+    x = corners[:, 1].cpu().numpy()[:, None, None] + grid
+    return image[0][:, y, x].transpose(0, 1)

@@ -1,0 +1,23 @@
+"""The published systems, their common interface, and their files."""
+
+from ._device import choose_device
+from ._interface import Capabilities, LossTerms, Model, Posterior
+from ._normalisation import Normalisation
+from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
+from ._target_vae import TargetVAE, TargetVAEConfig
+
+__all__ = [
+    "Capabilities",
+    "LossTerms",
+    "Model",
+    "Normalisation",
+    "Posterior",
+    "SavedModel",
+    "TargetVAE",
+    "TargetVAEConfig",
+    "build_model",
+    "choose_device",
+    "load_model",
+    "read_metadata",
+    "save_model",
+]

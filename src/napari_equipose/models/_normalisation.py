@@ -1,0 +1,90 @@
+"""Scaling pictures, so that a model sees the same whatever a file's type, gain and offset."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..geometry import InputError
+
+_MAD_TO_STD = 1.4826
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """How intensities are scaled; kept in the model file.
+
+    Every picture is scaled by its own statistics, so that uint8, uint16 or float32 versions of
+    one picture, or a changed gain or offset, give the same result.
+    """
+
+    kind: Literal["standard", "unit"] = "standard"
+    """"standard": background removed, unit contrast, outliers cut; for real-valued pixels.
+    "unit": from 0 to 1; for pixels that are off or on."""
+    background_sigma: float | None = None
+    """Of a large image, slow changes are removed: standard deviation, in pixels, of the Gaussian
+    that estimates the background. By default only the median is removed."""
+    clip: float = 6.0
+    """Of "standard": values beyond so many standard deviations are cut."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("standard", "unit"):
+            raise InputError(f"normalisation must be standard or unit, got {self.kind!r}.")
+
+    def of_stack(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale each box of a stack (n, [channels,] y, x) on its own.
+
+        Raises
+        ------
+        InputError
+            If a box is constant or holds NaN; names the first.
+        """
+        scaled = np.array(images, np.float32)
+        axes = tuple(range(1, scaled.ndim))
+        for bad, what in ((~np.isfinite(scaled).all(axes), "NaN or infinite pixels"),):
+            if bad.any():
+                raise InputError(f"box {int(bad.argmax())} of the stack holds {what}; remove it.")
+        low, high = scaled.min(axes, keepdims=True), scaled.max(axes, keepdims=True)
+        flat = (high <= low).reshape(len(scaled))
+        if flat.any():
+            raise InputError(f"box {int(flat.argmax())} of the stack is constant; remove it.")
+        if self.kind == "unit":
+            return (scaled - low) / (high - low)
+        scaled -= scaled.mean(axes, keepdims=True)
+        scaled /= scaled.std(axes, keepdims=True)
+        return np.clip(scaled, -self.clip, self.clip, out=scaled)
+
+    def of_image(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale a whole large image (y, x) or (y, x, 3); its tiles then agree.
+
+        Raises
+        ------
+        InputError
+            If the image is constant or holds NaN.
+        """
+        scaled = np.array(image, np.float32)
+        if not np.isfinite(scaled).all():
+            raise InputError("the image holds NaN or infinite pixels; fill or crop them first.")
+        low, high = np.percentile(scaled, (0.05, 99.95))
+        if not high > low:
+            low, high = scaled.min(), scaled.max()
+        if not high > low:
+            raise InputError("the image is constant: there is nothing to find.")
+        # Hot pixels and ice crystals must not set the scale nor leak into the background.
+        spread = high - low
+        np.clip(scaled, low - spread, high + spread, out=scaled)
+        if self.kind == "unit":
+            return np.clip((scaled - low) / (high - low), 0, 1)
+        centre = np.median(scaled)
+        if self.background_sigma is not None:
+            sigma = (self.background_sigma,) * 2 + (0,) * (scaled.ndim - 2)
+            deviation = _MAD_TO_STD * np.median(np.abs(scaled - centre)) or spread / 4
+            steady = np.clip(scaled, centre - 4 * deviation, centre + 4 * deviation)
+            scaled -= ndimage.gaussian_filter(steady, sigma, mode="reflect")
+            centre = np.median(scaled)
+        scaled -= centre
+        deviation = _MAD_TO_STD * np.median(np.abs(scaled)) or scaled.std()
+        scaled /= deviation
+        return np.clip(scaled, -self.clip, self.clip, out=scaled)

@@ -1,0 +1,501 @@
+"""TARGET-VAE (Nasiri and Bepler, NeurIPS 2022): pose and content of objects in images."""
+
+from dataclasses import dataclass
+from math import log, pi
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..geometry import (
+    InputError,
+    Poses,
+    apply_poses,
+    box_centre,
+    centred_grid,
+    rotation_matrix_2d,
+    smooth_disc_mask,
+    wrap_angle,
+)
+from ._generator import GENERATORS
+from ._interface import Capabilities, LossTerms, Posterior
+from ._lifting import InterpolatedLifting, SteerableLifting
+from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetVAEConfig:
+    """All that is needed to rebuild the network, and nothing about its training."""
+
+    box_size: int
+    """Side of the boxes that the model is trained on, in pixels."""
+    object_size: int | None = None
+    """Side, in pixels, of the square that holds an object at any rotation: the lifting filters
+    and the canonical frame cover it. By default the whole box."""
+    channels: int = 1
+    """1, or 3 for RGB."""
+    content_dim: int = 2
+    n_rotations: int = 8
+    """Rotations of the lifting convolution; the group P_n of the paper."""
+    fields: int = 128
+    """Number of lifting filters."""
+    lifting: Literal["interpolated", "steerable"] = "interpolated"
+    rings: int | None = None
+    """Rings of the steerable basis; e2cnn's own choice by default."""
+    binning: int = 1
+    """The encoder sees the image this many times smaller."""
+    translation_range: float | None = None
+    """The attention covers places up to this far from the centre, in pixels; by default all
+    of the box."""
+    subpixel: bool = False
+    """Whether each place infers an offset from itself, as each rotation does."""
+    translation_std: float | None = None
+    """Standard deviation of the prior on translation, in pixels; by default a tenth of the box."""
+    rotation_std: float | None = None
+    """Standard deviation of a normal prior on rotation, in radians; uniform by default."""
+    generator: Literal["coordinate", "bilinear"] = "coordinate"
+    """"coordinate" is the paper's; "bilinear" draws the object once, on a canonical grid that is
+    then resampled at its pose, at a small part of the cost."""
+    generator_width: int = 512
+    generator_layers: int = 2
+    n_features: int = 1024
+    """Random Fourier features of the coordinates."""
+    feature_length: float = 2.0
+    """Typical length of the Fourier features in pixels."""
+    likelihood: Literal["bernoulli", "gaussian"] = "gaussian"
+    noise_std: float | None = None
+    """Of the Gaussian likelihood; fitted by default."""
+    mask_radius: float | None = None
+    """Pixels farther from the centre of the box do not count; by default all count."""
+    temperature: float = 1.0
+    """Of the Gumbel-softmax sample of rotation and translation."""
+    enumerate_rotations: bool = False
+    """Take the expectation over the rotations of the group exactly: draw each image once at every
+    rotation, weighted by q(r), instead of at one sampled pose. The same bound with less noise;
+    affordable with the "bilinear" generator, and it learns rotations in a third of the steps."""
+
+    def __post_init__(self) -> None:
+        least = {"box_size": 8, "channels": 1, "content_dim": 1, "n_rotations": 1}
+        least |= {"fields": 1, "binning": 1, "generator_width": 1, "n_features": 1}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
+        for name in ("translation_std", "rotation_std", "noise_std", "mask_radius", "temperature"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be positive, got {value}.")
+        choices = {
+            "lifting": ("interpolated", "steerable"),
+            "generator": ("coordinate", "bilinear"),
+            "likelihood": ("bernoulli", "gaussian"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}."
+                )
+
+    @property
+    def canonical_size(self) -> int:
+        """Side of the canonical frame in pixels, odd."""
+        size = self.object_size or self.box_size
+        return size + 1 - size % 2
+
+    @property
+    def kernel_size(self) -> int:
+        """Side of the lifting filters in binned pixels, odd; covers the canonical frame."""
+        size = -(-self.canonical_size // self.binning)
+        return size + 1 - size % 2
+
+    @property
+    def places_range(self) -> int:
+        """Places on either side of the centre that the attention covers."""
+        if self.translation_range is None:
+            return (self.box_size // 2) // self.binning
+        return max(round(self.translation_range / self.binning), 0)
+
+
+class PoseMaps(NamedTuple):
+    """q(pose, content | image), a mixture over (y, x, rotation), its components flattened.
+
+    Shapes are (n, components) or (n, components, d).
+    """
+
+    log_prob: Tensor  # of rotation and translation; sums to one over the components
+    turn: Tensor  # mean of the rotation from that of the filter, radians
+    turn_log_std: Tensor
+    offset: Tensor  # mean of the translation from the place, turned by the filter, pixels
+    offset_log_std: Tensor
+    content: Tensor
+    content_log_std: Tensor
+
+
+class PlaceHeads(NamedTuple):
+    """What the encoder says of places of an image, for each rotation of the filters."""
+
+    logit: Tensor  # (n, n_rotations); comparable between places of one image
+    rotation: Tensor  # (n, n_rotations), radians
+    translation: Tensor  # (n, n_rotations, 2), pixels from the place, (y, x)
+    content: Tensor  # (n, n_rotations, content_dim)
+
+
+class PoseEncoder(nn.Module):
+    """Images to maps of the posterior; fully convolutional.
+
+    One lifting convolution as large as the object, then 1x1 group convolutions (paper,
+    section 3.3.1). Turning an image by one step of the group turns the maps and rolls their
+    rotation axis by one: exactly for quarter turns about a pixel of the binned grid, else up to
+    interpolation.
+    """
+
+    blur: Tensor
+
+    def __init__(self, config: TargetVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape = (config.channels, config.fields, config.kernel_size, config.n_rotations)
+        self.lift: InterpolatedLifting | SteerableLifting
+        if config.lifting == "steerable":
+            self.lift = SteerableLifting(*shape, rings=config.rings)
+        else:
+            self.lift = InterpolatedLifting(*shape)
+        self.bias = nn.Parameter(torch.zeros(config.fields))
+        self.mix = nn.Linear(config.fields, config.fields)
+        self.sizes = (1, 1, 1, 2, 1, config.content_dim, config.content_dim)
+        self.heads = nn.Linear(config.fields, sum(self.sizes))
+        with torch.no_grad():
+            self.heads.weight.mul_(0.3)
+            self.heads.bias.zero_()
+        line = config.binning - (torch.arange(2 * config.binning - 1) - config.binning + 1.0).abs()
+        line = line / line.sum()
+        self.register_buffer("blur", torch.outer(line, line), persistent=False)
+
+    def bin(self, images: Tensor) -> Tensor:
+        """Shrink images (n, c, y, x) by the binning; pixel ``b k`` of the input becomes ``k``."""
+        b = self.config.binning
+        if b == 1:
+            return images
+        kernel = self.blur.expand(images.shape[1], 1, -1, -1)
+        return F.conv2d(images, kernel, stride=b, padding=b - 1, groups=images.shape[1])
+
+    def lifted(self, patches: Tensor) -> Tensor:
+        """Lift patches (m, c, y, x) of a binned image at every place where the filters fit.
+
+        Returns features of shape (m, y', x', rotation, fields).
+        """
+        k = self.config.kernel_size
+        weight = self.lift.filters()  # (fields, rotation, c, k, k)
+        windows = patches.unfold(2, k, 1).unfold(3, k, 1)  # (m, c, y', x', k, k)
+        m, c, y, x = windows.shape[:4]
+        rows = windows.permute(0, 2, 3, 1, 4, 5).reshape(m * y * x, c * k * k)
+        # (rotation, fields) last, so that the 1x1 convolutions are plain matrix products.
+        matrix = weight.transpose(0, 1).reshape(-1, c * k * k)
+        bias = self.bias.repeat(self.config.n_rotations)
+        features = F.leaky_relu(F.linear(rows, matrix, bias), inplace=True)
+        return features.view(m, y, x, self.config.n_rotations, self.config.fields)
+
+    def read_heads(self, features: Tensor) -> list[Tensor]:
+        """Features (..., fields) to the parameters of each component (..., size)."""
+        hidden = F.leaky_relu(self.mix(features), inplace=True)
+        return list(self.heads(hidden).split(self.sizes, dim=-1))
+
+    def forward(self, images: Tensor) -> PoseMaps:
+        """Encode boxes of shape (n, channels, y, x)."""
+        config = self.config
+        b, reach = config.binning, config.places_range
+        pad = reach + config.kernel_size // 2
+        # Pad so that the centre pixel of the box falls on the binned grid.
+        before = [pad * b - box_centre(size) for size in images.shape[-2:]]
+        after = [pad * b + box_centre(size) - size + 1 for size in images.shape[-2:]]
+        binned = self.bin(F.pad(images, (before[1], after[1], before[0], after[0])))
+        heads = self.read_heads(self.lifted(binned))
+        score, turn, turn_log_std, offset, offset_log_std, content, content_log_std = (
+            head.flatten(1, 3) for head in heads
+        )
+        return PoseMaps(
+            log_prob=score.squeeze(-1).log_softmax(-1),
+            turn=turn.squeeze(-1) * (pi / config.n_rotations),
+            turn_log_std=turn_log_std.squeeze(-1) + log(pi / config.n_rotations / 2),
+            offset=(offset / 2).tanh() * b,
+            offset_log_std=offset_log_std.squeeze(-1) + log(b / 4),
+            content=content,
+            content_log_std=content_log_std,
+        )
+
+
+def _normal_kl(mean: Tensor, log_std: Tensor, prior_std: float) -> Tensor:
+    """KL divergence of N(mean, std) from N(0, prior_std), elementwise."""
+    ratio = (mean / prior_std).square() + (2 * (log_std - log(prior_std))).exp()
+    return 0.5 * (ratio - 1) - log_std + log(prior_std)
+
+
+class TargetVAE(nn.Module):
+    """Infer where each object is, how it is turned and what it is; draw it again.
+
+    Parameters
+    ----------
+    config : TargetVAEConfig
+        Kept as ``config``.
+
+    References
+    ----------
+    A. Nasiri and T. Bepler, "Unsupervised Object Representation Learning using Translation
+    and Rotation Group Equivariant VAE", NeurIPS 2022: equations 3 to 6.
+    """
+
+    places: Tensor  # (components, 2), pixels
+    steps: Tensor  # (components,), radians
+    log_prior: Tensor  # (components,)
+    canonical_grid: Tensor
+    canonical_mask: Tensor
+    pixel_mask: Tensor
+
+    def __init__(self, config: TargetVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = PoseEncoder(config)
+        self.generator = GENERATORS[config.generator](
+            config.content_dim,
+            config.channels,
+            config.generator_width,
+            config.generator_layers,
+            config.n_features,
+            config.feature_length,
+        )
+        if config.likelihood == "bernoulli":
+            self.generator.start_dark()
+        self.likelihood: BernoulliLikelihood | GaussianLikelihood
+        if config.likelihood == "bernoulli":
+            self.likelihood = BernoulliLikelihood()
+        else:
+            self.likelihood = GaussianLikelihood(config.noise_std)
+        side = 2 * config.places_range + 1
+        places = centred_grid((side, side)).reshape(-1, 1, 2) * config.binning
+        steps = torch.arange(config.n_rotations) * (2 * pi / config.n_rotations)
+        n = len(places) * len(steps)
+        translation_std = config.translation_std or config.box_size / 10
+        log_prior = -0.5 * (places / translation_std).square().sum(-1)
+        if config.rotation_std is not None:
+            log_prior = log_prior - 0.5 * (wrap_angle(steps) / config.rotation_std).square()
+        buffers = {
+            "places": places.expand(-1, len(steps), -1).reshape(n, 2),
+            "steps": steps.expand(len(places), -1).reshape(n),
+            "log_prior": log_prior.expand(-1, len(steps)).reshape(n).log_softmax(0),
+            "canonical_grid": centred_grid((config.canonical_size,) * 2).reshape(1, -1, 2),
+            "canonical_mask": smooth_disc_mask(config.canonical_size, edge=2.0),
+            "pixel_mask": smooth_disc_mask(config.box_size, config.mask_radius or config.box_size),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this system can do."""
+        return Capabilities(
+            dimensions=frozenset({2}),
+            infers=frozenset({"rotation", "translation"}),
+            fully_convolutional=True,
+            clusters=False,
+        )
+
+    def loss(self, images: Tensor, ctf: Tensor | None = None) -> LossTerms:
+        """Terms of the negative evidence lower bound (equation 6).
+
+        Parameters
+        ----------
+        images : Tensor, shape (n, channels, box_size, box_size)
+        ctf : Tensor, shape (n, box_size, box_size // 2 + 1), optional
+            Contrast transfer function of each image, on the frequencies of `torch.fft.rfft2`;
+            applied to what the generator draws. Needs the Gaussian likelihood.
+
+        Returns
+        -------
+        LossTerms
+            In nats per image: ``reconstruction``, ``kl_pose`` (of t and r), ``kl_rotation``
+            (of theta), ``kl_offset`` (of the sub-pixel translation) and ``kl_content``.
+        """
+        maps: PoseMaps = self.encoder(images)
+        weight, poses, content = self._sample(maps)
+        drawn = self._draw(content, poses, self.config.box_size)
+        drawn = drawn.reshape(*weight.shape, *drawn.shape[1:])  # (n, samples, channels, y, x)
+        if ctf is not None:
+            spectrum = torch.fft.rfft2(drawn) * ctf[:, None, None]
+            drawn = torch.fft.irfft2(spectrum, s=drawn.shape[-2:])
+        pixels = self.likelihood(drawn, images.unsqueeze(1).expand_as(drawn)) * self.pixel_mask
+        log_likelihood = (weight * pixels.flatten(2).sum(2)).sum(1)
+        parts = {"reconstruction": -log_likelihood.mean()}
+        parts |= {name: kl.mean() for name, kl in self.divergences(maps).items()}
+        return LossTerms(torch.stack(list(parts.values())).sum(), parts)
+
+    def divergences(self, maps: PoseMaps) -> dict[str, Tensor]:
+        """KL divergences from the prior, each of shape (n,) (equation 5)."""
+        config, weight = self.config, maps.log_prob.exp()
+        turn = _normal_kl(maps.turn, maps.turn_log_std, pi / config.n_rotations)
+        content = _normal_kl(maps.content, maps.content_log_std, 1.0).sum(-1)
+        divergences = {
+            "kl_pose": maps.log_prob - self.log_prior,
+            "kl_rotation": turn,
+            "kl_content": content,
+        }
+        if config.subpixel:
+            log_std = maps.offset_log_std.unsqueeze(-1)
+            divergences["kl_offset"] = _normal_kl(maps.offset, log_std, config.binning / 2).sum(-1)
+        return {name: (weight * kl).sum(1) for name, kl in divergences.items()}
+
+    def _sample(self, maps: PoseMaps) -> tuple[Tensor, Poses, Tensor]:
+        """Draw poses and contents of each image, differentiably.
+
+        Returns the weight of each sample, (n, samples), and the samples, flattened: one from the
+        whole mixture or, with ``enumerate_rotations``, one from each rotation's part of it.
+        """
+        log_prob = self._grouped(maps.log_prob)  # (n, samples, components)
+        log_weight = log_prob.logsumexp(2)
+        chosen = F.gumbel_softmax(log_prob - log_weight.unsqueeze(2), self.config.temperature)
+        mix = chosen.unsqueeze(2)  # (n, samples, 1, components)
+
+        def mean(value: Tensor) -> Tensor:
+            return (mix @ self._grouped(value)).squeeze(2).flatten(0, 1)
+
+        def scalar_mean(value: Tensor) -> Tensor:
+            return (chosen * self._grouped(value)).sum(2).flatten()
+
+        # Angles wrap: the mean of directions, not of numbers.
+        angle = self.steps + maps.turn
+        rotation = torch.atan2(scalar_mean(angle.sin()), scalar_mean(angle.cos()))
+        rotation = rotation + scalar_mean(maps.turn_log_std.exp()) * torch.randn_like(rotation)
+        translation = mean(self.places.expand(len(angle), -1, -1))
+        if self.config.subpixel:
+            matrix = rotation_matrix_2d(self.steps)
+            offset = mean((matrix @ maps.offset.unsqueeze(-1)).squeeze(-1))
+            spread = scalar_mean(maps.offset_log_std.exp()).unsqueeze(-1)
+            translation = translation + offset + spread * torch.randn_like(offset)
+        content = mean(maps.content)
+        content = content + mean(maps.content_log_std.exp()) * torch.randn_like(content)
+        return log_weight.exp(), Poses(rotation, translation), content
+
+    def _grouped(self, value: Tensor) -> Tensor:
+        """Split components (n, components, ...) into those of each sample."""
+        if not self.config.enumerate_rotations:
+            return value.unsqueeze(1)
+        n_rotations = self.config.n_rotations
+        return value.unflatten(1, (-1, n_rotations)).transpose(1, 2)
+
+    @torch.no_grad()
+    def score_places(self, binned: Tensor) -> Tensor:
+        """How much each place of a picture looks like the middle of an object.
+
+        Parameters
+        ----------
+        binned : Tensor, shape (n, channels, y, x)
+            Pictures of any size, shrunk by ``encoder.bin``.
+
+        Returns
+        -------
+        Tensor, shape (n, y - k + 1, x - k + 1)
+            Log-sum-exp over rotations of the raw attention at the places where the filters, of
+            side ``k = config.kernel_size``, fit. Unlike the softmax over a whole picture it does
+            not make objects compete.
+        """
+        logit = self.encoder.read_heads(self.encoder.lifted(binned))[0].squeeze(-1)
+        return logit.logsumexp(-1)
+
+    @torch.no_grad()
+    def read_places(self, patches: Tensor) -> PlaceHeads:
+        """Pose and content at the middle of binned patches (n, channels, k, k)."""
+        config = self.config
+        logit, turn, _, offset, _, content, _ = (
+            head[:, 0, 0] for head in self.encoder.read_heads(self.encoder.lifted(patches))
+        )
+        steps = torch.arange(config.n_rotations).to(turn) * (2 * pi / config.n_rotations)
+        rotation = steps + turn.squeeze(-1) * (pi / config.n_rotations)
+        translation = torch.zeros_like(offset)
+        if config.subpixel:
+            moved = (offset / 2).tanh() * config.binning
+            translation = (rotation_matrix_2d(steps) @ moved.unsqueeze(-1)).squeeze(-1)
+        n, r = rotation.shape
+        internal = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
+        middle = internal.move(self.origin(content.flatten(0, 1)).unsqueeze(1))
+        return PlaceHeads(
+            logit.squeeze(-1), wrap_angle(rotation), middle.reshape(n, r, 2), content
+        )
+
+    def _draw(self, content: Tensor, poses: Poses, box_size: int) -> Tensor:
+        """Parameters of the pixels of boxes (n, channels, box_size, box_size)."""
+        if self.config.generator == "coordinate":
+            points = centred_grid((box_size, box_size)).to(content).reshape(1, -1, 2)
+            drawn: Tensor = self.generator(content, poses.inverse().move(points))
+            return drawn.reshape(len(content), -1, box_size, box_size)
+        level = self.generator.level.unsqueeze(-1)
+        at_rest = self._draw_at_rest(content) - level
+        return apply_poses(at_rest * self.canonical_mask, poses, (box_size, box_size)) + level
+
+    def _draw_at_rest(self, content: Tensor) -> Tensor:
+        """Parameters of the pixels of the canonical frame."""
+        drawn: Tensor = self.generator(content, self.canonical_grid)
+        size = self.config.canonical_size
+        return drawn.reshape(len(content), -1, size, size)
+
+    def origin(self, content: Tensor) -> Tensor:
+        """Where the generator draws the middle of an object, shape (n, 2), pixels (y, x).
+
+        The frame that training settles on is arbitrary for each content. We report every pose
+        from the centroid of what differs from the border of the canonical frame.
+        """
+        drawn = self.likelihood.mean(self._draw_at_rest(content)).mean(1)
+        ring = (self.canonical_mask > 0) & (self.canonical_mask < 1)
+        level = drawn[:, ring].median(1).values[:, None, None]
+        weight = ((drawn - level).abs() * self.canonical_mask).flatten(1)
+        weight = (weight - 0.1 * weight.amax(1, keepdim=True)).clamp(min=0)
+        total = weight.sum(1, keepdim=True).clamp(min=1e-6)
+        return weight @ self.canonical_grid[0] / total
+
+    @torch.no_grad()
+    def infer(self, images: Tensor) -> Posterior:
+        """Most likely pose and content of boxes (n, channels, box_size, box_size)."""
+        maps: PoseMaps = self.encoder(images)
+        return self.read_posterior(maps)
+
+    def read_posterior(self, maps: PoseMaps) -> Posterior:
+        """Pose and content of the most likely component of each image."""
+        best = maps.log_prob.argmax(1)
+        rows = torch.arange(len(best), device=best.device)
+        content = maps.content[rows, best]
+        rotation = wrap_angle(self.steps[best] + maps.turn[rows, best])
+        translation = self.places[best]
+        if self.config.subpixel:
+            offset = rotation_matrix_2d(self.steps[best]) @ maps.offset[rows, best].unsqueeze(-1)
+            translation = translation + offset.squeeze(-1)
+        internal = Poses(rotation, translation)
+        middle = internal.move(self.origin(content).unsqueeze(1)).squeeze(1)
+        side = 2 * self.config.places_range + 1
+        log_prob = maps.log_prob.reshape(len(best), side, side, -1).permute(0, 3, 1, 2)
+        return Posterior(
+            Poses(rotation, middle), content, maps.content_log_std[rows, best].exp(), log_prob
+        )
+
+    @torch.no_grad()
+    def generate(
+        self, content: Tensor, poses: Poses | None = None, box_size: int | None = None
+    ) -> Tensor:
+        """Expected intensity of objects.
+
+        Parameters
+        ----------
+        content : Tensor, shape (n, content_dim)
+        poses : Poses, optional
+            At rest, with its middle at the centre pixel, when not given.
+        box_size : int, optional
+            Side of the boxes in pixels; that of the training boxes by default.
+
+        Returns
+        -------
+        Tensor, shape (n, channels, box_size, box_size)
+        """
+        if poses is None:
+            zero = content.new_zeros(len(content))
+            poses = Poses(zero, torch.stack((zero, zero), -1))
+        matrix = rotation_matrix_2d(poses.rotation)
+        shift = (matrix @ self.origin(content).unsqueeze(-1)).squeeze(-1)
+        internal = Poses(poses.rotation, poses.translation - shift)
+        return self.likelihood.mean(self._draw(content, internal, box_size or self.config.box_size))

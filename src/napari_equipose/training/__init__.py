@@ -1,0 +1,34 @@
+"""Fitting models: candidates, boxes, presets, the loop, and runs that can be resumed."""
+
+from ._checkpoint import checkpoint_path
+from ._fit import EpochReport, StepReport, TrainingConfig, TrainingError, fit
+from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
+from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
+from ._presets import Preset, preset
+from ._proposals import Candidates, propose
+from ._run_file import TrainingRun, read_run, write_run
+from ._train import train
+
+__all__ = [
+    "Candidates",
+    "EpochReport",
+    "PreparedRun",
+    "Preset",
+    "StepReport",
+    "TrainingBoxes",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingRun",
+    "boxes_from_images",
+    "boxes_from_stack",
+    "checkpoint_path",
+    "choose_likelihood",
+    "fit",
+    "prepare_images",
+    "prepare_stack",
+    "preset",
+    "propose",
+    "read_run",
+    "train",
+    "write_run",
+]

@@ -1,0 +1,323 @@
+"""The training loop: a generator, so that its caller can watch it and stop it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from math import cos, inf, isfinite, pi
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..geometry import InputError
+from ..models import LossTerms
+
+
+class Trainable(Protocol):
+    """What `fit` asks of a model, which is also an `nn.Module`."""
+
+    def loss(self, images: Tensor) -> LossTerms:
+        """Terms of the loss of a batch."""
+
+
+class Boxes(Protocol):
+    """What `fit` asks of images: a length, and a batch for a tensor of indices."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+class TrainingError(InputError):
+    """Training can't go on: the loss is not finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is fitted; nothing about the network."""
+
+    epochs: int = 500
+    """At most."""
+    minutes: float | None = None
+    """Stop after so many minutes, with the best model so far."""
+    batch_size: int = 100
+    steps_per_epoch: int | None = None
+    """By default an epoch is one pass over the images; a small set is passed over repeatedly."""
+    learning_rate: float = 2e-4
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """"plateau" halves the rate when the validation loss stalls (the paper's); "cosine" warms
+    up, then falls to zero over the epochs or minutes, whichever end first."""
+    warm_up_steps: int = 0
+    plateau_epochs: int = 10
+    """Epochs without improvement before the rate is halved."""
+    stop_epochs: int = 20
+    """Epochs without improvement before training ends; not used by "cosine"."""
+    validation_fraction: float = 0.1
+    validation_images: int = 2000
+    """At most so many images are held out."""
+    quarter_turns: bool = False
+    """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
+    gradient_clip: float = 1000.0
+    """Gradients of a larger norm are scaled down to it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("plateau", "cosine"):
+            raise InputError(f"schedule must be plateau or cosine, got {self.schedule!r}.")
+        for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise InputError(f"minutes must be positive, got {self.minutes}.")
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}."
+            )
+
+
+class StepReport(NamedTuple):
+    """Where training is within an epoch."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+
+
+class EpochReport(NamedTuple):
+    """What one epoch came to; losses are in nats per image."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float
+    parts: dict[str, float]
+    """Named parts of the validation loss."""
+    learning_rate: float
+    seconds: float
+    """Since training began, without the time between runs."""
+    seconds_left: float
+    best: bool
+    """Whether this is the lowest validation loss so far."""
+
+
+class TrainingState:
+    """All that a run needs to go on where it stopped, as tensors and plain numbers."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.seconds = 0.0
+        self.rate_scale = 1.0
+        self.stalled = 0
+        self.since_best = 0
+        self.best_loss = inf
+        self.best: dict[str, Tensor] = {}
+        self.last: dict[str, Tensor] = {}
+        self.optimizer: dict[int, dict[str, Tensor]] = {}
+
+
+def split(n: int, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Indices of the images to train on and of those held out, fixed by the seed.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than four images.
+    """
+    if n < 4:
+        raise InputError(f"training needs at least 4 images, got {n}.")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(config.seed))
+    held = min(max(round(n * config.validation_fraction), 2), config.validation_images)
+    return order[held:], order[:held]
+
+
+def fit(
+    model: Trainable,
+    images: Boxes,
+    config: TrainingConfig,
+    state: TrainingState | None = None,
+    report_seconds: float = 0.5,
+) -> Iterator[StepReport | EpochReport]:
+    """Fit ``model`` in place; yield a report after each epoch, and now and then within one.
+
+    Parameters
+    ----------
+    model : Trainable
+        A module on the device where it is to be trained. Ends with the weights of the epoch of
+        lowest validation loss, also when the generator is closed.
+    images : Boxes
+        Normalised boxes (n, channels, y, x): a tensor, or anything that reads a batch.
+    config : TrainingConfig
+        Its seed fixes the split, the order and all noise.
+    state : TrainingState, optional
+        Of a run to go on with; is kept up to date, so that the caller can save it at each
+        `EpochReport`. Epochs draw their own random numbers, so that a resumed run on the CPU
+        is the same, bit for bit, as one that never stopped.
+    report_seconds : float
+        Least time between two `StepReport`.
+
+    Raises
+    ------
+    InputError
+        If there are too few images.
+    TrainingError
+        If the loss is not finite; the model is left with the best weights so far.
+    """
+    assert isinstance(model, nn.Module)
+    state = state or TrainingState()
+    device = next(model.parameters()).device
+    train_rows, held_rows = split(len(images), config)
+    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
+    if state.optimizer:
+        model.load_state_dict(state.last)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
+    steps = config.steps_per_epoch or -(-len(train_rows) // config.batch_size)
+    began = time.monotonic() - state.seconds
+    torch.set_flush_denormal(True)  # faded weights would make every product slow
+    try:
+        while state.epoch < config.epochs and not _ended(config, state):
+            reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
+            order = _order(train_rows, steps, config, state.epoch)
+            for step, rows in enumerate(order):
+                done = _progress(config, state.epoch + step / steps, time.monotonic() - began)
+                if done >= 1:
+                    break
+                rate = config.learning_rate * _rate(config, state, state.epoch * steps + step, done)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                with _seeded(config, state.epoch, step, device):
+                    batch = images[rows].to(device)
+                    if config.quarter_turns:
+                        batch = torch.rot90(batch, int(torch.randint(4, ())), (-2, -1))
+                    loss = model.loss(batch).total
+                    losses.append(_step(model, optimizer, loss, config.gradient_clip))
+                if not isfinite(losses[-1]):
+                    raise TrainingError(
+                        f"the loss became {losses[-1]} in epoch {state.epoch + 1}: training has "
+                        "diverged. The best model so far is kept. Try a smaller learning rate, "
+                        "and look for broken images in the input."
+                    )
+                if time.monotonic() - reported > report_seconds:
+                    reported = time.monotonic()
+                    left = _seconds_left(done, reported - began)
+                    yield StepReport(state.epoch, step + 1, steps, losses[-1], left)
+            terms = _validate(model, images, held_rows, config, device)
+            held = sum(terms.values())
+            state.epoch += 1
+            best = _judge(config, state, held)
+            state.seconds = time.monotonic() - began
+            state.last = {name: value.clone() for name, value in model.state_dict().items()}
+            if best:
+                state.best = state.last
+            state.optimizer = deepcopy(optimizer.state_dict()["state"])
+            done = _progress(config, state.epoch, state.seconds)
+            yield EpochReport(
+                epoch=state.epoch,
+                epochs=config.epochs,
+                loss=sum(losses) / max(len(losses), 1),
+                validation_loss=held,
+                parts=terms,
+                learning_rate=rate,
+                seconds=state.seconds,
+                seconds_left=_seconds_left(done, state.seconds),
+                best=best,
+            )
+    finally:
+        if state.best:
+            model.load_state_dict(state.best)
+
+
+def _order(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequence[Tensor]:
+    """Batches of an epoch: passes over the images in random order, until there are enough."""
+    generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+    size = min(config.batch_size, len(rows))
+    passes = -(-steps * size // len(rows))
+    order = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(passes)]
+    return torch.cat(order).split(size)[:steps]
+
+
+class _seeded:  # noqa: N801 - reads as a statement
+    """Random numbers of one step, of their own, and the caller's left as they were."""
+
+    def __init__(self, config: TrainingConfig, epoch: int, step: int, device: torch.device) -> None:
+        devices = [device] if device.type == "cuda" else []
+        self.fork = torch.random.fork_rng(devices)
+        self.seed = (config.seed * 1_000_003 + epoch) * 1_000_003 + step
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed % 2**63)
+
+    def __exit__(self, *error: Any) -> None:
+        self.fork.__exit__(*error)
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
+    """Take one step, unless the loss or its gradient is not finite; return the loss."""
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    value = loss.item()
+    if not (isfinite(value) and isfinite(norm.item())):
+        return float("nan")
+    optimizer.step()
+    return value
+
+
+@torch.no_grad()
+def _validate(
+    model: Any, images: Boxes, rows: Tensor, config: TrainingConfig, device: torch.device
+) -> dict[str, float]:
+    """Mean parts of the loss of the images held out, with the same noise every time."""
+    sums: dict[str, float] = {}
+    model.eval()
+    for step, batch in enumerate(rows.split(config.batch_size)):
+        with _seeded(config, 2**40, step, device):
+            parts = model.loss(images[batch].to(device)).parts
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
+    model.train()
+    return {name: value / len(rows) for name, value in sums.items()}
+
+
+def _judge(config: TrainingConfig, state: TrainingState, loss: float) -> bool:
+    """Keep count of epochs without improvement; say whether this one is the best."""
+    if not isfinite(loss):
+        raise TrainingError(
+            "the validation loss is not finite: training has diverged. The best model so far is "
+            "kept. Try a smaller learning rate."
+        )
+    best = loss < state.best_loss
+    state.best_loss = min(loss, state.best_loss)
+    state.since_best = 0 if best else state.since_best + 1
+    state.stalled = 0 if best else state.stalled + 1
+    if config.schedule == "plateau" and state.stalled > config.plateau_epochs:
+        state.rate_scale, state.stalled = state.rate_scale / 2, 0
+    return best
+
+
+def _ended(config: TrainingConfig, state: TrainingState) -> bool:
+    """Whether time is up or there is nothing more to gain."""
+    if _progress(config, state.epoch, state.seconds) >= 1:
+        return True
+    return config.schedule == "plateau" and state.since_best >= config.stop_epochs
+
+
+def _progress(config: TrainingConfig, epochs: float, seconds: float) -> float:
+    """How much of the run is done, 0 to 1, by epochs or by time, whichever is more."""
+    by_time = seconds / (60 * config.minutes) if config.minutes else 0.0
+    return max(epochs / config.epochs, by_time)
+
+
+def _rate(config: TrainingConfig, state: TrainingState, step: int, done: float) -> float:
+    """Learning rate as a part of the full one."""
+    warm = min(1.0, (step + 1) / config.warm_up_steps) if config.warm_up_steps else 1.0
+    if config.schedule == "plateau":
+        return warm * state.rate_scale
+    return warm * (0.01 + 0.99 * 0.5 * (1 + cos(pi * done)))
+
+
+def _seconds_left(done: float, seconds: float) -> float:
+    return seconds * (1 - done) / done if done > 0 else inf

@@ -1,0 +1,84 @@
+"""From what a user opens to the boxes that a model is trained on."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..geometry import InputError, extract_boxes
+from ..models import Normalisation
+from ._proposals import propose
+
+
+class TrainingBoxes(NamedTuple):
+    """Normalised boxes and where they came from."""
+
+    boxes: Tensor
+    """Shape (n, channels, box_size, box_size)."""
+    positions: list[NDArray[np.float32]]
+    """For each image the centres (y, x) of its boxes, in pixels; empty for a stack."""
+
+
+def boxes_from_stack(stack: NDArray[Any], normalisation: Normalisation) -> TrainingBoxes:
+    """Normalise a stack of boxes, each on its own.
+
+    Parameters
+    ----------
+    stack : array, shape (n, y, x) or (n, y, x, 3)
+        Square boxes.
+    normalisation : Normalisation
+
+    Raises
+    ------
+    InputError
+        If the boxes are not square or the stack has other dimensions.
+    """
+    rgb = stack.ndim == 4 and stack.shape[-1] == 3
+    if not (rgb or stack.ndim == 3) or stack.shape[1] != stack.shape[2]:
+        raise InputError(
+            f"a stack of square boxes (n, y, x) or (n, y, x, 3) is wanted, got shape {stack.shape}."
+        )
+    images = np.moveaxis(stack, -1, 1) if rgb else stack[:, None]
+    return TrainingBoxes(torch.from_numpy(normalisation.of_stack(np.asarray(images))), [])
+
+
+def boxes_from_images(
+    images: Sequence[NDArray[Any]],
+    box_size: int,
+    normalisation: Normalisation,
+    *,
+    polarity: Literal["either", "dark", "bright"] = "either",
+    positions: Sequence[NDArray[np.floating[Any]]] | None = None,
+) -> TrainingBoxes:
+    """Cut boxes from large images: around given positions, or around proposed candidates.
+
+    Parameters
+    ----------
+    images : sequence of array, shape (y, x) or (y, x, 3)
+    box_size : int
+        Side of a square that holds one object with a little margin, in pixels.
+    normalisation : Normalisation
+        Applied to each image as a whole.
+    polarity : {"either", "dark", "bright"}
+        Of the objects against their background.
+    positions : sequence of array, shape (n, 2), optional
+        Centres (y, x) in pixels for each image; proposed when not given.
+
+    Raises
+    ------
+    InputError
+        If a box is larger than an image, or there is no candidate.
+    """
+    found: list[NDArray[np.float32]] = []
+    boxes: list[NDArray[np.float32]] = []
+    for index, image in enumerate(images):
+        if positions is None:
+            places = propose(image, box_size, polarity).positions
+        else:
+            places = np.asarray(positions[index], np.float32).reshape(-1, 2)
+        found.append(places.astype(np.float32))
+        boxes.append(extract_boxes(normalisation.of_image(image), places, box_size))
+    return TrainingBoxes(torch.from_numpy(np.concatenate(boxes)), found)

@@ -1,0 +1,136 @@
+"""A whole training run: from boxes to a model file, with log and checkpoint beside it."""
+
+import csv
+import platform
+from collections.abc import Generator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..geometry import InputError
+from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
+from ._checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from ._fit import Boxes, EpochReport, StepReport, TrainingConfig, TrainingState, fit
+
+
+def train(
+    boxes: Boxes,
+    model_config: Any,
+    config: TrainingConfig,
+    *,
+    normalisation: Normalisation,
+    output: Path,
+    kind: str = "target-vae",
+    device: str = "auto",
+    resume: bool = False,
+    source: dict[str, Any] | None = None,
+) -> Generator[StepReport | EpochReport, None, SavedModel]:
+    """Train a new model on boxes, or go on with a run that stopped.
+
+    Parameters
+    ----------
+    boxes : Boxes
+        Normalised boxes (n, channels, y, x).
+    model_config : dataclass
+        Configuration of the model, such as `TargetVAEConfig`.
+    config : TrainingConfig
+        How it is trained.
+    normalisation : Normalisation
+        What was done to the boxes; goes into the model file.
+    output : Path
+        The model file, ``M.safetensors``: always the best model so far. ``M.log.csv`` has a
+        row an epoch; ``M.checkpoint.safetensors`` is there while the run is not complete.
+    kind : str
+        The system, as registered with the model files.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    resume : bool
+        Go on from the checkpoint of ``output``.
+    source : dict, optional
+        Where the boxes came from, for the record in the model file; plain JSON.
+
+    Yields
+    ------
+    StepReport or EpochReport
+
+    Returns
+    -------
+    SavedModel
+        The best model, as it is in the file. Closing the generator leaves that file as well.
+
+    Raises
+    ------
+    InputError
+        If a checkpoint does not fit, the device is missing, or there are too few boxes.
+    TrainingError
+        If training diverges.
+    """
+    output = Path(output)
+    settings = {"kind": kind, "config": asdict(model_config), "seed": config.seed}
+    settings["batch_size"], settings["images"] = config.batch_size, len(boxes)
+    checkpoint = checkpoint_path(output)
+    state = TrainingState()
+    if resume:
+        state, before = load_checkpoint(checkpoint)
+        changed = [name for name in settings if settings[name] != before.get(name)]
+        if changed:
+            raise InputError(
+                f"{checkpoint} was trained with another {', '.join(changed)}; give the same input "
+                "and settings to resume, or train without --resume."
+            )
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.seed)
+        model = build_model(kind, settings["config"])
+    assert isinstance(model, nn.Module)
+    model.to(choose_device(device))
+    log = _Log(output.with_name(f"{output.stem}.log.csv"), state.epoch)
+    record = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "training": asdict(config),
+        "images": len(boxes),
+        "source": source or {},
+        "device": str(next(model.parameters()).device),
+        "versions": {name: version(name) for name in ("napari-equipose", "torch", "numpy")}
+        | {"python": platform.python_version()},
+    }
+    for report in fit(model, boxes, config, state):
+        if isinstance(report, EpochReport):
+            log.add(report)
+            record |= {"epochs": report.epoch, "seconds": round(report.seconds, 1)}
+            if report.best:
+                record |= {"best_epoch": report.epoch, "validation_loss": report.validation_loss}
+                save_model(output, model, normalisation, record)
+            save_checkpoint(checkpoint, state, settings)
+        yield report
+    if not state.best:
+        raise InputError("training ended before its first epoch did; give it more minutes.")
+    checkpoint.unlink(missing_ok=True)
+    return load_model(output)
+
+
+class _Log:
+    """A CSV file with a row an epoch; rows past the epoch that a run resumes from are dropped."""
+
+    def __init__(self, path: Path, epoch: int) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        if epoch and path.is_file():
+            with path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+
+    def add(self, report: EpochReport) -> None:
+        row = report._asdict()
+        row |= row.pop("parts")
+        for name in ("epochs", "seconds_left"):
+            del row[name]
+        self.rows.append(row | {"best": int(report.best), "seconds": round(report.seconds, 2)})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.rows[-1]))
+            writer.writeheader()
+            writer.writerows(self.rows)
