@@ -90,8 +90,9 @@ def _read_mrc(path: Path) -> ImageFile:
 
 
 def _read_npy(path: Path) -> ImageFile:
+    path = existing_file(path)
     try:
-        data = np.load(existing_file(path), mmap_mode="r", allow_pickle=False)
+        data = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} is not a .npy file of numbers: {error}.") from error
     return _unnamed(path, data)
@@ -99,11 +100,12 @@ def _read_npy(path: Path) -> ImageFile:
 
 def _read_picture(path: Path) -> ImageFile:
     """PNG and JPEG."""
+    path = existing_file(path)
     kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(existing_file(path), formats=[kind]) as picture:
+            with Image.open(path, formats=[kind]) as picture:
                 if picture.mode in ("1", "LA", "La"):
                     data = np.asarray(picture.convert("L"))
                 elif picture.mode.startswith(("L", "I", "F")):
@@ -116,8 +118,9 @@ def _read_picture(path: Path) -> ImageFile:
 
 
 def _read_tiff(path: Path) -> ImageFile:
+    path = existing_file(path)
     try:
-        with tifffile.TiffFile(existing_file(path)) as file:
+        with tifffile.TiffFile(path) as file:
             series = file.series[0]
             names = series.axes
             pixel_size = _tiff_pixel_size(file)

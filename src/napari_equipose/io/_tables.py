@@ -230,8 +230,9 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    path = existing_file(path)
     try:
-        return pd.read_csv(existing_file(path), dtype={"image": "str"}, skipinitialspace=True)
+        return pd.read_csv(path, dtype={"image": "str"}, skipinitialspace=True)
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path} is not a CSV file that can be read: {error}.") from error
 
