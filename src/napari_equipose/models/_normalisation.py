@@ -67,7 +67,7 @@ class Normalisation:
         scaled = np.array(image, np.float32)
         if not np.isfinite(scaled).all():
             raise InputError("the image holds NaN or infinite pixels; fill or crop them first.")
-        low, high = np.percentile(scaled, (0.05, 99.95))
+        low, high = np.percentile(scaled, (0.05, 99.95)).astype(np.float32)
         if not high > low:
             low, high = scaled.min(), scaled.max()
         if not high > low:
@@ -77,14 +77,18 @@ class Normalisation:
         np.clip(scaled, low - spread, high + spread, out=scaled)
         if self.kind == "unit":
             return np.clip((scaled - low) / (high - low), 0, 1)
-        centre = np.median(scaled)
-        if self.background_sigma is not None:
-            sigma = (self.background_sigma,) * 2 + (0,) * (scaled.ndim - 2)
-            deviation = _MAD_TO_STD * np.median(np.abs(scaled - centre)) or spread / 4
-            steady = np.clip(scaled, centre - 4 * deviation, centre + 4 * deviation)
-            scaled -= ndimage.gaussian_filter(steady, sigma, mode="reflect")
-            centre = np.median(scaled)
-        scaled -= centre
-        deviation = _MAD_TO_STD * np.median(np.abs(scaled)) or scaled.std()
-        scaled /= deviation
+        if self.background_sigma is None:
+            scaled -= np.median(scaled)
+            scaled /= _MAD_TO_STD * np.median(np.abs(scaled)) or scaled.std()
+            return np.clip(scaled, -self.clip, self.clip, out=scaled)
+        sigma = (self.background_sigma,) * 2
+        grey = scaled.mean(-1) if scaled.ndim == 3 else scaled
+        background = ndimage.gaussian_filter(grey, sigma, mode="reflect")
+        contrast = np.sqrt(ndimage.gaussian_filter((grey - background) ** 2, sigma, mode="reflect"))
+        # An empty stretch is left empty, not blown up to the contrast of the objects.
+        contrast = np.maximum(contrast, np.percentile(contrast, 95) / 2)
+        if scaled.ndim == 3:
+            background, contrast = background[..., None], contrast[..., None]
+        scaled -= background
+        scaled /= contrast
         return np.clip(scaled, -self.clip, self.clip, out=scaled)
