@@ -69,7 +69,7 @@ def prepare_images(
     likelihood = _likelihood(run)
     if likelihood == "auto":
         likelihood = "gaussian"
-    normalisation = _normalisation(likelihood)
+    normalisation = _normalisation(likelihood, float(run.box_size))
     boxes, places = boxes_from_images(
         images, run.box_size, normalisation, polarity=run.polarity, positions=positions
     )
@@ -96,8 +96,10 @@ def _likelihood(run: TrainingRun) -> str:
     return str(run.settings.get("likelihood", run.likelihood))
 
 
-def _normalisation(likelihood: str) -> Normalisation:
-    return Normalisation(kind="unit" if likelihood == "bernoulli" else "standard")
+def _normalisation(likelihood: str, background_sigma: float | None = None) -> Normalisation:
+    if likelihood == "bernoulli":
+        return Normalisation(kind="unit")
+    return Normalisation(kind="standard", background_sigma=background_sigma)
 
 
 def _prepared(

@@ -14,6 +14,7 @@ from ._fit import TrainingConfig
 from ._presets import Preset, preset
 
 _FORMAT = 1
+_CONFIGS = {"model": TargetVAEConfig, "training": TrainingConfig}
 _FROM_IMAGES = {"channels": "the images", "box_size": "the box size of the run"}
 _Config = TypeVar("_Config", TargetVAEConfig, TrainingConfig)
 
@@ -49,6 +50,7 @@ class TrainingRun:
         for name in ("preset", "polarity", "likelihood"):
             typed(name, getattr(self, name), known[name])
         object.__setattr__(self, "images", tuple(self.images))
+        object.__setattr__(self, "settings", _typed_settings(self.settings))
 
     def configurations(
         self, *, box_size: int, channels: int, n_images: int, likelihood: str
@@ -58,7 +60,7 @@ class TrainingRun:
         Raises
         ------
         InputError
-            If a setting is not known, is of another type, or contradicts the images.
+            If a value is not possible, or a setting contradicts the images.
         """
         model, training = preset(
             self.preset,
@@ -68,13 +70,12 @@ class TrainingRun:
             likelihood=cast(Literal["bernoulli", "gaussian"], likelihood),
             n_images=n_images,
         )
-        chosen = {"epochs": self.epochs, "minutes": self.minutes, "seed": self.seed}
+        chosen: dict[str, Any] = {"epochs": self.epochs, "minutes": self.minutes, "seed": self.seed}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         training = replace(training, **chosen)
-        _check_known(self.settings, model, training)
         for name, wanted in {"box_size": box_size, "channels": channels}.items():
             given = self.settings.get(name, wanted)
-            if int(given) != wanted:
+            if given != wanted:
                 raise InputError(f"{name} is {wanted}, from {_FROM_IMAGES[name]}; got {given}.")
         return _changed(model, self.settings), _changed(training, self.settings)
 
@@ -190,26 +191,28 @@ def _is_literal(hint: Any) -> bool:
 def _words(options: Sequence[Any]) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     words = [
-        ", ".join(map(str, get_args(o))) if _is_literal(o) else names.get(o, "none")
+        f"one of {', '.join(get_args(o))}" if _is_literal(o) else names.get(o, "none")
         for o in options
     ]
     return " or ".join(words)
 
 
-def _check_known(settings: Mapping[str, Any], *configs: Any) -> None:
+def _typed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the names of settings, and turn their values into the types of their fields."""
+    hints: dict[str, Any] = {}
+    for config in _CONFIGS.values():
+        hints |= get_type_hints(config)
     for name in settings:
-        if not any(name in get_type_hints(type(config)) for config in configs):
+        if name not in hints:
             names = "; ".join(
                 f"of the {what}: {', '.join(f.name for f in fields(config))}"
-                for what, config in zip(("model", "training"), configs, strict=True)
+                for what, config in _CONFIGS.items()
             )
             raise InputError(f"no setting {name!r}; known are, {names}.")
+    return {name: typed(name, value, hints[name]) for name, value in settings.items()}
 
 
 def _changed(config: _Config, settings: Mapping[str, Any]) -> _Config:
     """Replace the fields of a configuration that are among the settings."""
-    hints = get_type_hints(type(config))
-    chosen = {
-        name: typed(name, value, hints[name]) for name, value in settings.items() if name in hints
-    }
-    return replace(config, **chosen)
+    own = {f.name for f in fields(config)}
+    return replace(config, **{name: value for name, value in settings.items() if name in own})
