@@ -1,0 +1,131 @@
+"""``equipose detect``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._options import Classes, Device, Json, ModelFile, Quiet, Seed
+from ._show import Display
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..inference import Picks
+
+SUFFIXES = (".csv", ".star")
+
+
+def detect(
+    model: ModelFile,
+    images: Annotated[list[Path], typer.Argument(help="Large images.", metavar="IMAGE...")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="The table of one image (.csv or .star), or a folder for one table an image.",
+        ),
+    ],
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Leave out objects of a lower score; a score is at most 1."),
+    ] = None,
+    table_format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="csv|star", help="Of the tables in a folder; csv."),
+    ] = None,
+    classes: Classes = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find every object of large images: position, rotation, score and content."""
+    import numpy as np
+
+    from .. import inference, io
+    from ..models import load_model
+    from ._inputs import about, read_classes, read_large_image
+
+    tables = table_paths(images, output, table_format)
+    k = read_classes(classes)
+    saved = load_model(model)
+    config = inference.DetectionConfig()
+    if threshold is not None:
+        config = replace(config, threshold=threshold)
+    display = Display(quiet=quiet, as_json=as_json)
+
+    def write(
+        name: Path, path: Path, picks: "Picks", label: "NDArray[np.integer] | None" = None
+    ) -> None:
+        table = io.pick_table(
+            str(name), picks.positions, picks.rotation, picks.score, picks.content, label
+        )
+        io.write_table(path, table, pixel_size=pixel_size[name])
+
+    pixel_size: dict[Path, float | None] = {}
+    found: dict[Path, Picks] = {}
+    for name, path in zip(images, tables, strict=True):
+        image = read_large_image(name)
+        pixel_size[name] = image.pixel_size
+        with about(name):
+            job = inference.detect(saved, image.data, config, device=device)
+            found[name] = display.run(job, name.name)
+        write(name, path, found[name])  # at once, so that an interrupt keeps it
+    content = np.concatenate([picks.content for picks in found.values()])
+    if k is not None and len(content):
+        # Over all images, so that a class is the same in each.
+        labels = inference.cluster(content, k, seed)
+        ends = np.cumsum([len(picks.content) for picks in found.values()])
+        parts = np.split(labels, ends[:-1])
+        for name, path, label in zip(images, tables, parts, strict=True):
+            write(name, path, found[name], label)
+    lines = [
+        f"{path}: {len(found[name].positions)} objects in {name}"
+        for name, path in zip(images, tables, strict=True)
+    ]
+    listed = [
+        {"image": str(name), "table": str(path), "n": len(found[name].positions)}
+        for name, path in zip(images, tables, strict=True)
+    ]
+    values = {"model": str(model), "digest": saved.digest, "threshold": config.threshold}
+    display.result("\n".join(lines), values | {"tables": listed})
+
+
+def table_paths(images: list[Path], output: Path, table_format: str | None) -> list[Path]:
+    """Where the table of each image goes.
+
+    One image and a suffix of a table: the table itself; else a folder with one table an image.
+
+    Raises
+    ------
+    InputError
+        If the format is not known, or two images would share a table.
+    """
+    from ..geometry import InputError
+    from ..io import TABLE_SUFFIXES
+
+    if table_format not in (None, "csv", "star"):
+        raise InputError(f"--format must be csv or star, got {table_format!r}.")
+    suffix = output.suffix.lower()
+    if len(images) == 1 and suffix in SUFFIXES:
+        if table_format is not None and suffix != f".{table_format}":
+            raise InputError(f"-o {output} and --format {table_format} contradict each other.")
+        if output.is_dir():
+            raise InputError(f"-o {output} is a folder; name the table to write in it.")
+        return [output]
+    if suffix in TABLE_SUFFIXES and suffix not in SUFFIXES:
+        raise InputError(f"-o {output}: tables are written as {' or '.join(SUFFIXES)}.")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"-o {output} is a file; name a folder for the tables.")
+    tables = [output / f"{image.stem}.{table_format or 'csv'}" for image in images]
+    for image, table in zip(images, tables, strict=True):
+        if tables.count(table) > 1:
+            raise InputError(
+                f"{image} and another image would both write {table}; detect them apart."
+            )
+    return tables

@@ -1,0 +1,45 @@
+"""``equipose encode``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._options import Classes, Device, Json, ModelFile, Quiet, Seed
+from ._show import Display
+
+
+def encode(
+    model: ModelFile,
+    images: Annotated[
+        Path, typer.Argument(help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star).")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="T", help="The table: .csv or .star.")
+    ],
+    classes: Classes = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Infer the pose and the content of every box of a stack."""
+    from .. import inference, io
+    from ..models import load_model
+    from ._inputs import about, check_output, read_classes
+
+    check_output(output, [".csv", ".star"])
+    k = read_classes(classes)
+    saved = load_model(model)
+    stack = io.read_stack(images)
+    display = Display(quiet=quiet, as_json=as_json)
+    with about(images):
+        job = inference.encode(saved, stack.images, device=device)  # type: ignore[arg-type]
+        found = display.run(job, "encoding")
+    label = None if k is None else inference.cluster(found.content, k, seed)
+    table = io.pose_table(found.rotation, found.translation, found.score, found.content, label)
+    io.write_table(output, table, stack=stack)
+    values = {"table": str(output), "model": str(model), "digest": saved.digest, "n": len(table)}
+    if label is not None:
+        values["classes"] = int(label.max()) + 1
+    display.result(f"{output}: poses of {len(table)} boxes", values)

@@ -1,0 +1,64 @@
+"""Showing a result in napari, where it is installed."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import InputError
+from ..inference import Picks
+
+
+def load_napari() -> Any:
+    """Import napari by name: the command line stands without it.
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
+    try:
+        return import_module("napari")
+    except ImportError as error:
+        raise InputError(
+            f"--gui needs napari with a Qt binding ({error}): "
+            'pip install "napari-equipose[all]", or leave out --gui.'
+        ) from error
+
+
+def layers_of(
+    image: NDArray[Any], picks: Picks, name: str, metadata: dict[str, Any]
+) -> list[tuple[Any, dict[str, Any], str]]:
+    """Make the layers of an image and its objects: data, keyword arguments, kind."""
+    length = 12.0
+    # y points down: counter-clockwise is towards -y.
+    direction = np.stack((-np.sin(picks.rotation), np.cos(picks.rotation)), -1) * length
+    degrees = np.degrees(picks.rotation)
+    features = {"rotation": degrees, "score": picks.score}
+    features |= {f"content_{i}": column for i, column in enumerate(picks.content.T)}
+    shared: dict[str, Any] = {"metadata": metadata, "features": features}
+    points = {"name": f"{name}: objects", "size": 6, "face_color": "score", **shared}
+    vectors = {
+        "name": f"{name}: rotations",
+        "edge_color": "rotation",
+        "edge_colormap": "hsv",
+        "vector_style": "line",
+        "edge_width": 2,
+        "edge_contrast_limits": (-180, 180),
+        **shared,
+    }
+    return [
+        (image, {"name": name, "metadata": metadata}, "image"),
+        (np.stack((picks.positions, direction), 1), vectors, "vectors"),
+        (picks.positions, points, "points"),
+    ]
+
+
+def show_objects(image: NDArray[Any], picks: Picks, name: str, metadata: dict[str, Any]) -> None:
+    """Open napari with an image and its objects, until the window is closed."""
+    napari = load_napari()
+    viewer = napari.Viewer(title="napari-equipose: demo")
+    for layer in layers_of(image, picks, name, metadata):
+        viewer.add_layer(napari.layers.Layer.create(*layer))
+    napari.run()

@@ -1,0 +1,182 @@
+"""``equipose train``."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._options import Json, Quiet
+from ._show import Display
+
+if TYPE_CHECKING:
+    from ..training import PreparedRun, TrainingRun
+
+
+def train(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), or with --box-size one or "
+            "more large images.",
+            metavar="IMAGES",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="M.safetensors", help="The model file to write."),
+    ] = None,
+    box_size: Annotated[
+        int | None,
+        typer.Option(min=8, help="Find objects in large images, in boxes of so many pixels."),
+    ] = None,
+    polarity: Annotated[
+        str | None,
+        typer.Option(metavar="either|dark|bright", help="Of the objects in large images."),
+    ] = None,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|bernoulli|gaussian",
+            help="bernoulli for pixels that are off or on, gaussian for real-valued ones.",
+        ),
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--model", metavar="KIND", help="target-vae.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="fast|balanced|paper")] = None,
+    content_dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions of the content.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after so many, with the best model so far.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any field of the configuration of the model or of its training; repeatable.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A run file (JSON); options here go before it."),
+    ] = None,
+    save_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write this run's settings as a run file.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that stopped.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of all that is random; on the CPU it repeats a run.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Learn objects from a stack of boxes, or from large images, without labels.
+
+    Writes the model file M.safetensors, always the best so far, and M.log.csv with one row an
+    epoch. An interrupt keeps the model; --resume goes on.
+    """
+    from .. import training
+    from ..models import choose_device
+
+    options: dict[str, Any] = {
+        "images": tuple(map(str, images)) if images else None,
+        "output": str(output) if output else None,
+        "model": kind,
+        "preset": preset,
+        "box_size": box_size,
+        "polarity": polarity,
+        "likelihood": likelihood,
+        "content_dim": content_dim,
+        "epochs": epochs,
+        "minutes": minutes,
+        "seed": seed,
+        "device": device,
+    }
+    run = training.read_run(config) if config else training.TrainingRun()
+    run = replace(run, **{name: value for name, value in options.items() if value is not None})
+    run = replace(run, settings={**run.settings, **_read_settings(settings or [])})
+    target = _check_names(run)
+    choose_device(run.device)
+    display = Display(quiet=quiet, as_json=as_json)
+    prepared = _prepare(run)
+    if save_config is not None:
+        training.write_run(save_config, run)
+    size = prepared.boxes.shape[-1]
+    display.say(f"training on {len(prepared.boxes)} boxes of {size} x {size} pixels")
+    job = training.train(
+        prepared.boxes,
+        prepared.model_config,
+        prepared.training_config,
+        normalisation=prepared.normalisation,
+        output=target,
+        kind=run.model,
+        device=run.device,
+        resume=resume,
+        source={"run": asdict(run)},
+    )
+    try:
+        saved = display.run(job, "training")
+    except KeyboardInterrupt:
+        if target.exists():
+            display.say(f"the best model so far is in {target}; --resume goes on from here")
+        raise
+    record = saved.record
+    text = (
+        f"{target}: epoch {record['best_epoch']} of {record['epochs']}, "
+        f"validation loss {record['validation_loss']:.2f}, {record['seconds']:.0f} s"
+    )
+    names = ("images", "epochs", "best_epoch", "validation_loss", "seconds")
+    values: dict[str, Any] = {"model": str(target), "digest": saved.digest}
+    values |= {name: record[name] for name in names}
+    display.result(text, values | {"log": str(target.with_name(f"{target.stem}.log.csv"))})
+
+
+def _read_settings(texts: list[str]) -> dict[str, str]:
+    """Read the NAME=VALUE of --set; their types are told by the configuration."""
+    from ..geometry import InputError
+
+    for text in texts:
+        if "=" not in text:
+            raise InputError(f"--set {text}: wanted NAME=VALUE.")
+    return {name.strip(): value.strip() for name, value in (text.split("=", 1) for text in texts)}
+
+
+def _check_names(run: "TrainingRun") -> Path:
+    """Refuse a run without images or output, before anything is read; return the output."""
+    from ..geometry import InputError
+    from ._inputs import check_output
+
+    if not run.images:
+        raise InputError("no images: name a stack of boxes, or large images with --box-size.")
+    if not run.output:
+        raise InputError("no output: say -o M.safetensors.")
+    if len(run.images) > 1 and run.box_size is None:
+        raise InputError(
+            f"{len(run.images)} files: to train on several large images give --box-size; "
+            "boxes come as one stack."
+        )
+    target = Path(run.output)
+    check_output(target, [".safetensors"])
+    return target
+
+
+def _prepare(run: "TrainingRun") -> "PreparedRun":
+    from ..io import read_stack
+    from ..training import prepare_images, prepare_stack
+    from ._inputs import about, read_large_image
+
+    if run.box_size is not None:
+        images = [read_large_image(Path(name)).data for name in run.images]
+        with about(", ".join(run.images)):
+            return prepare_images(run, images)
+    stack = read_stack(run.images[0])
+    with about(run.images[0]):
+        return prepare_stack(run, stack.images)  # type: ignore[arg-type]
