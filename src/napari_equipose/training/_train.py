@@ -98,15 +98,23 @@ def train(
         "versions": {name: version(name) for name in ("napari-equipose", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
-    for report in fit(model, boxes, config, state):
-        if isinstance(report, EpochReport):
-            log.add(report)
-            record |= {"epochs": report.epoch, "seconds": round(report.seconds, 1)}
-            if report.best:
-                record |= {"best_epoch": report.epoch, "validation_loss": report.validation_loss}
-                save_model(output, model, normalisation, record)
-            save_checkpoint(checkpoint, state, settings)
-        yield report
+    try:
+        for report in fit(model, boxes, config, state):
+            if isinstance(report, EpochReport):
+                log.add(report)
+                record |= {"epochs": report.epoch, "seconds": round(report.seconds, 1)}
+                if report.best:
+                    record |= {
+                        "best_epoch": report.epoch,
+                        "validation_loss": report.validation_loss,
+                    }
+                    save_model(output, model, normalisation, record)
+                save_checkpoint(checkpoint, state, settings)
+            yield report
+    except (GeneratorExit, KeyboardInterrupt):
+        if not state.best and not output.exists():  # within the first epoch
+            save_model(output, model, normalisation, record | {"epochs": 0})
+        raise
     if not state.best:
         raise InputError("training ended before its first epoch did; give it more minutes.")
     checkpoint.unlink(missing_ok=True)
