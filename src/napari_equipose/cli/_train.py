@@ -125,7 +125,7 @@ def train(
     try:
         saved = display.run(job, "training")
     except KeyboardInterrupt:
-        if target.exists():
+        if training.checkpoint_path(target).exists():
             display.say(f"the best model so far is in {target}; --resume goes on from here")
         raise
     record = saved.record

@@ -1,0 +1,53 @@
+"""Training runs of the benchmarks: one line an epoch, and copies of the model on the way."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from napari_equipose.models import SavedModel
+from napari_equipose.training import EpochReport, PreparedRun, TrainingRun, train
+
+
+def learn(
+    run: TrainingRun, prepared: PreparedRun, output: Path, marks: Sequence[float] = ()
+) -> tuple[SavedModel, dict[float, Path]]:
+    """Train, and keep the best model so far at each mark.
+
+    Copies are made, not judged, while the clock of the training runs.
+
+    Returns
+    -------
+    SavedModel
+        The best.
+    dict
+        For each mark that was reached, in minutes, a model file.
+    """
+    copies: dict[float, Path] = {}
+    job = train(
+        prepared.boxes,
+        prepared.model_config,
+        prepared.training_config,
+        normalisation=prepared.normalisation,
+        output=output,
+        kind=run.model,
+        device=run.device,
+        source={"run": asdict(run)},
+    )
+    while True:
+        try:
+            report = next(job)
+        except StopIteration as end:
+            return end.value, copies
+        if not isinstance(report, EpochReport):
+            continue
+        print(
+            f"epoch {report.epoch}: validation loss {report.validation_loss:.2f} "
+            f"at {report.seconds / 60:.1f} min",
+            file=sys.stderr,
+        )
+        for mark in marks:
+            if mark not in copies and report.seconds >= 60 * mark and output.exists():
+                copies[mark] = output.with_name(f"{output.stem}_{mark:g}min.safetensors")
+                shutil.copyfile(output, copies[mark])
