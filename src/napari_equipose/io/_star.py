@@ -43,7 +43,7 @@ def read_star(path: str | Path) -> StarFile:
     path = existing_file(path)
     try:
         blocks = starfile.read(path, always_dict=True, parse_as_string=_TEXT)
-    except (ValueError, UnicodeDecodeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise InputError(f"{path} is not a STAR file that can be read: {error}.") from error
     tables = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
     optics = tables.pop("optics", None)
