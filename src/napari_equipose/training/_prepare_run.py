@@ -13,6 +13,8 @@ from ._fit import TrainingConfig
 from ._prepare import boxes_from_images, boxes_from_stack
 from ._run_file import TrainingRun
 
+_LEAST_BOXES = 10
+
 
 class PreparedRun(NamedTuple):
     """All that `train` wants, made from a run's settings and its images."""
@@ -73,13 +75,19 @@ def prepare_images(
     boxes, places = boxes_from_images(
         images, run.box_size, normalisation, polarity=run.polarity, positions=positions
     )
+    if positions is None and len(boxes) < _LEAST_BOXES:
+        raise InputError(
+            f"only {len(boxes)} candidates for objects in boxes of {run.box_size} pixels were "
+            f"found, and training needs at least {_LEAST_BOXES}: check the box size and the "
+            "polarity, or give more images."
+        )
     return _prepared(run, boxes, places, likelihood, normalisation)
 
 
 def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:
     """Tell pixels that are off or on, such as a digit's, from real-valued ones.
 
-    Up to 500 boxes are looked at. Bernoulli is chosen when nine of ten pixels lie within a
+    Up to 500 boxes are looked at. Bernoulli is chosen when four of five pixels lie within a
     tenth of the range from its ends, and enough of them at the upper one: a dark picture with
     a few bright pixels is not off or on.
     """
@@ -89,7 +97,7 @@ def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:
         return "gaussian"
     level = (some - low) / (high - low)
     on, between = (level > 0.9).mean(), ((level > 0.1) & (level <= 0.9)).mean()
-    return "bernoulli" if between <= 0.1 and on >= 0.25 * between else "gaussian"
+    return "bernoulli" if between <= 0.2 and on >= 0.25 * between else "gaussian"
 
 
 def _likelihood(run: TrainingRun) -> str:
