@@ -5,7 +5,7 @@ from ._fit import EpochReport, StepReport, TrainingConfig, TrainingError, fit
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
 from ._presets import Preset, preset
-from ._proposals import Candidates, propose
+from ._proposals import Candidates, propose, propose_many
 from ._run_file import TrainingRun, read_run, write_run
 from ._train import train
 
@@ -28,6 +28,7 @@ __all__ = [
     "prepare_stack",
     "preset",
     "propose",
+    "propose_many",
     "read_run",
     "train",
     "write_run",
