@@ -54,5 +54,5 @@ def extract_boxes(
 def _reflected(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Indices mirrored back into ``0 ... size - 1``, the border pixel not repeated."""
     period = max(2 * (size - 1), 1)
-    folded = np.abs(index) % period
-    return np.minimum(folded, period - folded)
+    folded: NDArray[np.int64] = np.abs(index) % period
+    return np.asarray(np.minimum(folded, period - folded))
