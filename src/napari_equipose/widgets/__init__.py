@@ -1,0 +1,6 @@
+"""Dock widgets for napari. Nothing else here may know of Qt or napari."""
+
+from ._detect import DetectWidget
+from ._train import TrainWidget
+
+__all__ = ["DetectWidget", "TrainWidget"]

@@ -1,0 +1,199 @@
+"""Parts of forms: rows with tooltips and names, choices of layers, a part that folds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+W = TypeVar("W", bound=QWidget)
+
+
+def named(widget: W, name: str, tip: str) -> W:
+    """Give a control the name that tests and screenshots use, and its tooltip."""
+    widget.setObjectName(name)
+    widget.setToolTip(tip)
+    return widget
+
+
+def primary(button: QPushButton) -> QPushButton:
+    """Make a button stand out as the one to press."""
+    button.setStyleSheet(
+        "QPushButton { background: #2f7ed8; color: white; font-weight: bold; padding: 6px; }"
+        "QPushButton:hover { background: #4a94e8; }"
+        "QPushButton:disabled { background: #5a6068; color: #a5a9ad; }"
+    )
+    return button
+
+
+class Form(QWidget):
+    """Labels on the left, controls on the right; a control's label shares its tooltip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grid = QFormLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._grid.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+
+    def add(self, label: str, *controls: QWidget) -> QWidget:
+        """Add a row of one control, or of several side by side; return what holds them."""
+        field = controls[0] if len(controls) == 1 else _side_by_side(controls)
+        self._grid.addRow(label, field)
+        self._grid.labelForField(field).setToolTip(controls[0].toolTip())
+        return field
+
+    def show_row(self, field: QWidget, shown: bool) -> None:
+        """Show or hide the row of what `add` returned."""
+        self._grid.setRowVisible(field, shown)
+
+
+def _side_by_side(controls: tuple[QWidget, ...]) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for index, control in enumerate(controls):
+        layout.addWidget(control, 1 if index == 0 else 0)
+    return row
+
+
+class Fold(QWidget):
+    """A title that shows and hides what stands below it."""
+
+    def __init__(self, title: str, content: QWidget, name: str, tip: str) -> None:
+        super().__init__()
+        self.content = content
+        self.button = named(QToolButton(), name, tip)
+        self.button.setText(title)
+        self.button.setCheckable(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setStyleSheet("QToolButton { border: none; background: transparent; }")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.button)
+        layout.addWidget(content)
+        self.button.toggled.connect(self._toggle)
+        self._toggle(False)
+
+    def _toggle(self, opened: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow
+        self.button.setArrowType(arrow)
+        self.content.setVisible(opened)
+
+
+class Choice(QComboBox):
+    """A choice that may be narrower than its longest entry."""
+
+    def __init__(self, entries: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.setSizeAdjustPolicy(policy)
+        self.setMinimumContentsLength(8)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        for text, value in (entries or {}).items():
+            self.addItem(text, value)
+
+    @property
+    def value(self) -> Any:
+        """What stands behind the entry that is chosen."""
+        return self.currentData()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.setCurrentIndex(max(self.findData(value), 0))
+
+
+class LayerChoice(Choice):
+    """A choice among the layers of a viewer that suit.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    suits : callable
+        Says of a layer whether it is offered.
+    """
+
+    picked = Signal()
+    """Another layer is chosen, or none."""
+
+    def __init__(self, viewer: Any, suits: Callable[[Any], bool]) -> None:
+        super().__init__()
+        self._viewer, self._suits = viewer, suits
+        self._last: Any = None
+        self._events = viewer.layers.events
+        for name in ("inserted", "removed", "reordered", "renamed"):
+            getattr(self._events, name).connect(self.refresh)
+        self.currentIndexChanged.connect(self._tell)
+        self.refresh()
+        active = viewer.layers.selection.active
+        if active is not None and suits(active):
+            self.value = active.unique_id
+
+    def refresh(self, event: Any = None) -> None:
+        """Offer the layers there are now; keep to the one chosen where it still is."""
+        chosen = self.value
+        self.blockSignals(True)
+        self.clear()
+        for layer in reversed(list(self._viewer.layers)):
+            if self._suits(layer):
+                self.addItem(str(layer.name), layer.unique_id)
+        self.value = chosen
+        self.blockSignals(False)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.value != self._last:
+            self._last = self.value
+            self.picked.emit()
+
+    @property
+    def layer(self) -> Any:
+        """The layer chosen, or None."""
+        return next((x for x in self._viewer.layers if x.unique_id == self.value), None)
+
+    def detach(self) -> None:
+        """Listen to the viewer no more."""
+        for name in ("inserted", "removed", "reordered", "renamed"):
+            getattr(self._events, name).disconnect(self.refresh)
+
+
+class PathField(QWidget):
+    """A file to write: typed, or chosen with a button."""
+
+    def __init__(self, name: str, tip: str, title: str, filters: str) -> None:
+        super().__init__()
+        self._title, self._filters = title, filters
+        self.setToolTip(tip)
+        self.line = named(QLineEdit(), name, tip)
+        self.line.setClearButtonEnabled(True)
+        browse = named(QPushButton("…"), f"{name}_browse", "Choose the file.")
+        browse.setMaximumSize(QSize(32, 32))
+        browse.clicked.connect(self._browse)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.line, 1)
+        layout.addWidget(browse)
+
+    @property
+    def path(self) -> Path | None:
+        """What is typed, or None."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    def _browse(self) -> None:
+        start = self.line.text() or self.line.placeholderText()
+        path, _ = QFileDialog.getSaveFileName(self, self._title, start, self._filters)
+        if path:
+            self.line.setText(path)

@@ -1,0 +1,179 @@
+"""From layers to arrays and back: which pixels a layer shows, and where in the world they lie."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import InputError
+from ._forms import Choice
+
+
+class Plane(NamedTuple):
+    """One picture (y, x) or (y, x, 3) of an image layer, not read yet, and where it lies.
+
+    It is a snapshot: what happens to the layer afterwards does not matter to it.
+    """
+
+    name: str
+    data: Any
+    """The layer's array, of one level of a pyramid: numpy, dask, zarr."""
+    at: tuple[int, ...]
+    """Place of the picture on the axes of ``data`` before y and x."""
+    leading: tuple[int, ...]
+    """The same on the axes of the layer, which are those of a pyramid's level 0."""
+    rgb: bool
+    factor: tuple[float, float]
+    """Layer pixels in one pixel of the picture, (y, x); 1 but for levels of a pyramid."""
+    placement: dict[str, Any]
+    """Keyword arguments that put another layer where this one is."""
+    axis_labels: tuple[str, ...]
+
+    def read(self) -> NDArray[Any]:
+        """Read the picture into memory, as a copy; of RGBA, the colours."""
+        picture = np.array(self.data[self.at])
+        return picture[..., :3] if self.rgb else picture
+
+    @property
+    def note(self) -> str:
+        """Which picture it is, where there are several; else empty."""
+        names = self.axis_labels[: len(self.leading)]
+        at = [f"{name.lstrip('-')} = {i}" for name, i in zip(names, self.leading, strict=True)]
+        return f"slice {', '.join(at)}" if at else ""
+
+    def to_layer(self, positions: NDArray[Any]) -> NDArray[np.float64]:
+        """Turn (y, x) pixels of the picture, (n, 2), into the layer's data coordinates."""
+        factor = np.array(self.factor)
+        # The first pixel of a level covers the first pixels of level 0, not their corner.
+        places = (np.asarray(positions, np.float64) + 0.5) * factor - 0.5
+        ahead = np.tile(np.array(self.leading, np.float64), (len(places), 1))
+        return np.concatenate((ahead, places), 1)
+
+    def to_picture(self, positions: NDArray[Any]) -> NDArray[np.float64]:
+        """Turn the layer's data coordinates (..., y, x) into pixels (y, x) of the picture."""
+        places = np.asarray(positions, np.float64)[..., -2:]
+        return np.asarray((places + 0.5) / np.array(self.factor) - 0.5, np.float64)
+
+
+def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
+    """Take the picture of an image layer that the viewer shows now.
+
+    Raises
+    ------
+    InputError
+        If the layer has no y and x.
+    """
+    data = layer.data[level] if layer.multiscale else layer.data
+    whole = layer.data[0] if layer.multiscale else layer.data
+    shape = spatial_shape(data, layer.rgb)
+    if len(shape) < 2:
+        raise InputError(f"{layer.name}: an image (y, x) is wanted, this has shape {data.shape}.")
+    ratio = np.array(spatial_shape(whole, layer.rgb)) / np.array(shape)
+    leading = slice_of(layer, viewer)
+    at = np.minimum(np.array(leading) / ratio[:-2], np.array(shape[:-2]) - 1)
+    return Plane(
+        name=str(layer.name),
+        data=data,
+        at=tuple(int(i) for i in at),
+        leading=leading,
+        rgb=bool(layer.rgb),
+        factor=(float(ratio[-2]), float(ratio[-1])),
+        placement=placement(layer),
+        axis_labels=tuple(map(str, layer.axis_labels)),
+    )
+
+
+def spatial_shape(data: Any, rgb: bool) -> tuple[int, ...]:
+    """Shape of an image layer's array without its colours."""
+    shape = tuple(data.shape)
+    return shape[:-1] if rgb else shape
+
+
+def slice_of(layer: Any, viewer: Any) -> tuple[int, ...]:
+    """Where the viewer's sliders stand on the layer's axes before y and x."""
+    if layer.ndim <= 2:
+        return ()
+    point = np.array(viewer.dims.point, float)[-layer.ndim :]
+    point = point * unit_ratios(viewer.layers.units, layer.units)[-layer.ndim :]
+    at = np.round(layer.world_to_data(point)[: layer.ndim - 2]).astype(int)
+    whole = layer.data[0] if layer.multiscale else layer.data
+    last = np.array(spatial_shape(whole, layer.rgb)[:-2]) - 1
+    return tuple(int(i) for i in np.clip(at, 0, last))
+
+
+def placement(layer: Any) -> dict[str, Any]:
+    """Keyword arguments of a new layer that put its data where a layer's data are."""
+    return {
+        "scale": np.array(layer.scale),
+        "translate": np.array(layer.translate),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": tuple(layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def unit_ratios(given: Sequence[Any] | None, wanted: Sequence[Any]) -> NDArray[np.float64]:
+    """Factors that turn world coordinates in the units ``given`` into those ``wanted``.
+
+    napari leaves the units out of a layer's transforms, and draws layers of unlike units as if
+    they had none; then ``given`` is None, and the factors are 1.
+    """
+    ratios = np.ones(len(given or wanted))
+    if given is not None:
+        n = min(len(given), len(wanted))
+        for axis in range(-n, 0):
+            if given[axis].is_compatible_with(wanted[axis]):
+                ratios[axis] = (1 * given[axis]).to(wanted[axis]).magnitude
+    return ratios
+
+
+def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.float64]:
+    """Pixels (y, x) of a picture at which the points of a layer lie, (n, 2).
+
+    Of points with more axes, those on the picture's slice are taken; hidden ones are not.
+    """
+    data = np.asarray(points.data, float)[np.asarray(points.shown, bool)]
+    places = places_on(points, data, image, viewer, plane)
+    on = np.round(places[:, : image.ndim - 2]).astype(int) == np.array(plane.leading, int)
+    return plane.to_picture(places[on.all(1)])
+
+
+def places_on(
+    layer: Any, data: NDArray[Any], image: Any, viewer: Any, plane: Plane
+) -> NDArray[np.float64]:
+    """Turn data coordinates (n, d) of a layer into those of an image; through the world of both.
+
+    Axes that the layer lacks are those of the picture's slice.
+    """
+    ndim = min(layer.ndim, image.ndim)
+    ratios = np.ones(ndim)
+    if viewer.layers.units is not None:
+        ratios = unit_ratios(tuple(layer.units)[-ndim:], tuple(image.units)[-ndim:])
+    place = np.array(image.data_to_world((*plane.leading, 0.0, 0.0)), float)
+
+    def moved(point: NDArray[Any]) -> NDArray[np.float64]:
+        place[-ndim:] = np.array(layer.data_to_world(point), float)[-ndim:] * ratios
+        return np.array(image.world_to_data(place), float)
+
+    # Both transforms are affine, so that where the corners of a simplex go says all.
+    base = moved(np.zeros(layer.ndim))
+    slopes = np.array([moved(row) - base for row in np.eye(layer.ndim)])
+    return np.asarray(base + data @ slopes, np.float64)
+
+
+def show_levels(choice: Choice, layer: Any) -> bool:
+    """Offer the levels of a layer's pyramid; say whether there are several."""
+    several = layer is not None and bool(layer.multiscale)
+    choice.clear()
+    for index, data in enumerate(layer.data if several else []):
+        y, x = spatial_shape(data, layer.rgb)[-2:]
+        choice.addItem(f"{index}: {y} x {x} pixels", index)
+    return several
+
+
+def pixel_length(layer: Any) -> tuple[float, str]:
+    """Length of a pixel along x, and its unit as napari writes it."""
+    return float(layer.scale[-1]), f"{layer.units[-1]:~P}"

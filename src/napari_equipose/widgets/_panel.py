@@ -1,0 +1,248 @@
+"""What all panels share: a job at a time, its progress, its end, and words for each."""
+
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error, show_info
+from napari.utils.progress import progress
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtGui import QFontDatabase
+from qtpy.QtWidgets import (
+    QApplication,
+    QDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .. import __version__
+from ._forms import named, primary
+from ._worker import Ending, Job, explain
+
+
+def user_folder() -> Path:
+    """Where models go when no other place is given."""
+    return Path.home() / "equipose"
+
+
+class Panel(QWidget):
+    """A dock widget that runs one job at a time.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    room : str
+        Word that object names begin with: ``equipose.<room>.start``.
+    title : str
+        What a failure is said to be of.
+    """
+
+    def __init__(self, viewer: Any, room: str, title: str) -> None:
+        super().__init__()
+        self.viewer, self.room, self._title = viewer, room, title
+        self.job: Job | None = None
+        self._activity: Any = None
+        self._trace = ""
+        self.setObjectName(f"equipose.{room}")
+        inside = QWidget()
+        self.body = QVBoxLayout(inside)
+        self.body.setContentsMargins(8, 8, 8, 8)
+        self.body.setSpacing(8)
+        scroll = _VerticalScroll(inside)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+
+    def named(self, widget: Any, name: str, tip: str) -> Any:
+        """Name a control within this panel and give it its tooltip."""
+        return named(widget, f"equipose.{self.room}.{name}", tip)
+
+    def add_controls(self, start: str, tip: str, *more: QWidget) -> None:
+        """Add the button that starts a job, the one that stops it, and what tells of it."""
+        self.start = primary(self.named(QPushButton(start), "start", tip))
+        self.stop = self.named(
+            QPushButton("Stop"), "stop", "End the run now. What was done so far is kept."
+        )
+        self.stop.clicked.connect(self._ask_to_stop)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start, 3)
+        for button in (self.stop, *more):
+            buttons.addWidget(button, 1)
+        self.progress = self.named(QProgressBar(), "progress", "How much of the run is done.")
+        self.progress.setRange(0, 1000)
+        self.progress.setTextVisible(False)
+        self.progress.setMaximumHeight(8)
+        self.progress.setStyleSheet("QProgressBar::chunk { background: #2f7ed8; }")
+        self.status = self.named(QLabel(), "status", "What is going on.")
+        self.status.setWordWrap(True)
+        flags = Qt.TextInteractionFlag
+        self.status.setTextInteractionFlags(
+            flags.TextSelectableByMouse | flags.TextSelectableByKeyboard
+        )
+        self.details = self.named(
+            QPushButton("Details"), "details", "Show all that is known of what went wrong."
+        )
+        self.details.clicked.connect(self._show_details)
+        line = QHBoxLayout()
+        line.addWidget(self.status, 1)
+        line.addWidget(self.details)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.progress)
+        self.body.addLayout(line)
+        self.stop.setEnabled(False)
+        self.details.hide()
+
+    def run_job(
+        self,
+        title: str,
+        work: Generator[Any, None, Any],
+        salvage: Callable[[], Any] | None = None,
+    ) -> None:
+        """Start a job; its reports go to `show_report`, its end to `show_end`."""
+        assert self.job is None
+        self.job = Job(title, work, salvage)
+        self.job.reported.connect(self.show_report)
+        self.job.ended.connect(self._on_ended)
+        self.details.hide()
+        self._activity = progress(total=1000, desc=title)  # in napari's own activity list
+        self.set_running(True)
+        self.show_progress(0.0, f"{title} …")
+        self.job.start()
+
+    def show_progress(self, done: float, text: str) -> None:
+        """Show which part of a job is done, from 0 to 1, and a line of text."""
+        value = round(1000 * min(max(done, 0.0), 1.0))
+        self.progress.setValue(value)
+        self.status.setText(text)
+        if self._activity is not None and value > self._activity.n:
+            self._activity.update(value - self._activity.n)
+
+    def show_report(self, report: Any) -> None:
+        """Show what the generator yields."""
+        raise NotImplementedError
+
+    def show_end(self, ending: Ending) -> None:
+        """Show how the job ended."""
+        raise NotImplementedError
+
+    def refuse(self, error: Exception) -> None:
+        """Tell a person in one notification what is wrong with what they gave."""
+        message, expected = explain(error)
+        if not expected:
+            raise error  # napari shows it with its traceback
+        self.status.setText(message)
+        show_error(message)
+
+    def say(self, message: str) -> None:
+        """Say something that is no error."""
+        self.status.setText(message)
+        show_info(message)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job has not ended yet."""
+        return self.job is not None
+
+    def detach(self) -> None:
+        """Let go of the viewer: the panel was closed."""
+        if self.job is not None:
+            self.job.stop()
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that the dock was closed: napari takes the panel out of it."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.detach()
+        return bool(super().event(event))
+
+    def _ask_to_stop(self) -> None:
+        if self.job is not None:
+            self.job.stop()
+            self.stop.setEnabled(False)
+            self.status.setText("Stopping …")
+
+    def _on_ended(self, ending: Ending) -> None:
+        self.job = None
+        self._activity.close()
+        self._activity = None
+        self.set_running(False)
+        try:
+            if ending.state == "failed":
+                self._show_failure(ending)
+        finally:
+            self.show_end(ending)
+
+    def _show_failure(self, ending: Ending) -> None:
+        self.progress.setValue(0)
+        if ending.expected:
+            self.status.setText(ending.message)
+            show_error(ending.message)
+            return
+        self._trace = _report_text(self._title, ending)
+        where = _write_log(self.room, self._trace)
+        self.details.show()
+        message = f"{self._title} failed: {ending.message}"
+        self.status.setText(message)
+        show_error(f"{message}\nPress Details for more{f', or see {where}' if where else ''}.")
+
+    def set_running(self, running: bool) -> None:
+        """Let only one job at a time be started."""
+        self.start.setEnabled(not running)
+        self.stop.setEnabled(running)
+
+    def _show_details(self) -> None:
+        dialog = QDialog(self)
+        dialog.setObjectName(f"equipose.{self.room}.details_dialog")
+        dialog.setWindowTitle("What went wrong")
+        dialog.resize(800, 500)
+        text = QPlainTextEdit(self._trace)
+        text.setReadOnly(True)
+        text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        copy = self.named(QPushButton("Copy"), "details_copy", "Copy the text, for a report.")
+        copy.clicked.connect(lambda: QApplication.clipboard().setText(self._trace))
+        layout = QVBoxLayout(dialog)
+        layout.addWidget(text)
+        layout.addWidget(copy)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+
+class _VerticalScroll(QScrollArea):
+    """Scrolls up and down; as wide as what is in it."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self.sizeHint().width(), 200)
+
+    def sizeHint(self) -> QSize:
+        content = self.widget().minimumSizeHint()
+        return QSize(max(content.width(), 330) + 12, content.height())
+
+
+def _report_text(title: str, ending: Ending) -> str:
+    return f"napari-equipose {__version__}: {title} failed\n{ending.message}\n\n{ending.trace}"
+
+
+def _write_log(room: str, text: str) -> Path | None:
+    """Keep the text of a failure as a file, where that can be done."""
+    now = datetime.now().strftime("%Y-%m-%d %H-%M-%S")
+    path = user_folder() / "log" / f"{now} {room}.txt"
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+    return None

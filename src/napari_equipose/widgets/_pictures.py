@@ -1,0 +1,161 @@
+"""What a run looks like: the curve of its loss, and pictures of what it has learned."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from qtpy.QtCore import QRect, QSize, Qt
+from qtpy.QtGui import QImage, QPainter, QPaintEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+
+_TRAINING, _VALIDATION = "#8ab4d8", "#ff9f40"
+
+
+class _WholeNumbers(pg.AxisItem):
+    """An axis that has no half epochs."""
+
+    def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
+        steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
+        step = next((s for s in steps if (high - low) / s <= 8), steps[-1])
+        return [(step, 0)]
+
+
+class LossCurve(pg.PlotWidget):
+    """Training and validation loss by epoch; a dot marks the model that is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(background=None, axisItems={"bottom": _WholeNumbers("bottom")})
+        self.setMinimumHeight(130)
+        self.setMaximumHeight(170)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self.setMouseEnabled(x=False, y=False)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        item = self.getPlotItem()
+        item.setLabel("bottom", "epoch")
+        item.setLabel("left", "loss")
+        item.showGrid(x=False, y=True, alpha=0.15)
+        item.addLegend(offset=(-8, 4), labelTextColor="#c0c4c8", verSpacing=-6)
+        self._training = self.plot(pen=pg.mkPen(_TRAINING, width=2), name="training")
+        self._validation = self.plot(pen=pg.mkPen(_VALIDATION, width=2), name="held out")
+        self._best = self.plot(pen=None, symbol="o", symbolSize=8, symbolBrush=_VALIDATION)
+        self._rows: list[tuple[int, float, float, bool]] = []
+
+    def add(self, epoch: int, loss: float, validation_loss: float, best: bool) -> None:
+        """Add an epoch; one that is there already, of a run that is resumed, goes."""
+        self._rows = [row for row in self._rows if row[0] < epoch]
+        self._rows.append((epoch, loss, validation_loss, best))
+        epochs, training, validation, _ = zip(*self._rows, strict=True)
+        self._training.setData(epochs, training)
+        self._validation.setData(epochs, validation)
+        kept = [row for row in self._rows if row[3]][-1:]
+        self._best.setData([row[0] for row in kept], [row[2] for row in kept])
+        self._fit_range(np.array([*training, *validation]))
+
+    def _fit_range(self, losses: NDArray[Any]) -> None:
+        # The first epochs are so much worse that they would flatten all that follows.
+        if len(losses) > 6:
+            losses = np.clip(losses, None, np.quantile(losses, 0.85))
+        low, high = float(losses.min()), float(losses.max())
+        margin = 0.08 * (high - low) or 1.0
+        self.setYRange(low - margin, high + margin, padding=0)
+        self.setXRange(self._rows[0][0], max(self._rows[-1][0], self._rows[0][0] + 1), padding=0.03)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs shown."""
+        return len(self._rows)
+
+    def clear_all(self) -> None:
+        """Begin anew."""
+        self._rows = []
+        for curve in (self._training, self._validation, self._best):
+            curve.setData([], [])
+
+
+class PictureRow(QWidget):
+    """Small pictures side by side, as large as the width allows."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self._columns, self._images = columns, list[QImage]()
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setMinimumHeight(24)
+
+    def show_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
+        """Show pictures (y, x) or (y, x, 3)."""
+        self._images = [_image_of(picture) for picture in pictures]
+        self.update()
+
+    @property
+    def count(self) -> int:
+        """Number of pictures shown."""
+        return len(self._images)
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return max(width // self._columns, 24)
+
+    def sizeHint(self) -> QSize:
+        return QSize(44 * self._columns, 44)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the pictures, or empty frames."""
+        side = min(self.width() // self._columns, self.height())
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        for index in range(self._columns):
+            frame = QRect(index * self.width() // self._columns, 0, side - 3, side - 3)
+            if index < len(self._images):
+                painter.drawImage(frame, self._images[index])
+            else:
+                painter.fillRect(frame, Qt.GlobalColor.black)
+        painter.end()
+
+
+def _image_of(picture: NDArray[np.uint8]) -> QImage:
+    picture = np.ascontiguousarray(picture)
+    height, width = picture.shape[:2]
+    rgb = picture.ndim == 3
+    kind = QImage.Format.Format_RGB888 if rgb else QImage.Format.Format_Grayscale8
+    image = QImage(picture.data, width, height, picture.strides[0], kind)
+    return image.copy()  # the array may go, the image stays
+
+
+class PictureRows(QWidget):
+    """Boxes, the same drawn by the model, and each object at rest, one below the other."""
+
+    COLUMNS = 6
+    _LABELS = ("image", "model", "at rest")
+    _TIPS = (
+        "Some of the boxes the model learns from.",
+        "The same boxes as the model draws them: object, place and rotation.",
+        "The object of each box alone, brought to the model's own upright position.",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(0)
+        grid.setColumnStretch(1, 1)
+        self.rows: list[PictureRow] = []
+        for row, (text, tip) in enumerate(zip(self._LABELS, self._TIPS, strict=True)):
+            label, pictures = QLabel(text), PictureRow(self.COLUMNS)
+            label.setToolTip(tip)
+            pictures.setToolTip(tip)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(pictures, row, 1)
+            self.rows.append(pictures)
+
+    def show_pictures(self, *rows: Sequence[NDArray[np.uint8]]) -> None:
+        """Show one sequence of pictures a row."""
+        for row, pictures in zip(self.rows, rows, strict=True):
+            row.show_pictures(pictures)

@@ -1,0 +1,263 @@
+"""The Train panel: choose pixels and a size, press Learn, and watch."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Points
+from qtpy.QtWidgets import QPushButton
+
+from ..geometry import InputError
+from ..models import SavedModel, load_model
+from ..training import EpochReport, PreparedRun, StepReport, TrainingRun, checkpoint_path
+from ._forms import Fold
+from ._models import shelf
+from ._panel import Panel, user_folder
+from ._pictures import LossCurve, PictureRows
+from ._train_job import Order, Preparing, Report, Source, learn, prepare, time_left
+from ._train_settings import TrainSettings
+from ._train_source import SourceForm
+from ._worker import Ending
+
+if TYPE_CHECKING:
+    import napari
+
+
+class TrainWidget(Panel):
+    """Learn what the objects of an image look like, without labels.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers are offered.
+    """
+
+    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(viewer, "train", "Learning")
+        self._order: Order | None = None
+        self._looking: Source | None = None
+        self._epochs = (0, 0)
+        self.source = SourceForm(viewer)
+        self.settings = TrainSettings()
+        self.resume = self.named(
+            QPushButton("Resume"), "resume", "Go on with the run that was stopped."
+        )
+        self.next = self.named(
+            QPushButton("Find objects with it …"), "detect", "Open the panel Detect."
+        )
+        self.curve = self.named(
+            LossCurve(),
+            "curve",
+            "How well the boxes are explained, in nats per box; lower is better. When the curve\n"
+            "of boxes held out levels off, there is little more to learn. The dot is the model\n"
+            "that is kept.",
+        )
+        self.pictures = self.named(PictureRows(), "pictures", "What the model has learned.")
+        self.body.addWidget(self.source)
+        self.add_controls("Learn", "Learn what the objects look like.", self.resume)
+        more = "Settings that are good as they are for most images."
+        fold = Fold("More settings", self.settings, "equipose.train.more", more)
+        for widget in (self.next, self.curve, self.pictures, fold):
+            self.body.addWidget(widget)
+        self.body.addStretch(1)
+        for widget in (self.next, self.curve, self.pictures):
+            widget.hide()
+        self.start.clicked.connect(self._learn)
+        self.resume.clicked.connect(self._resume)
+        self.next.clicked.connect(self._open_detect)
+        self.source.draw.clicked.connect(self._draw_box)
+        self.source.show_boxes.clicked.connect(self._show_boxes)
+        self.source.hinted.connect(self.status.setText)
+        self.settings.output.line.textChanged.connect(self.offer)
+        self.status.setText("Give the size of a box around one object, then press Learn.")
+        self.offer()
+
+    def read_run(self) -> TrainingRun:
+        """The settings in the form, as a run file has them.
+
+        Raises
+        ------
+        InputError
+            If a setting can't be read.
+        """
+        boxes = self.source.kind.value == "stack"
+        size = None if boxes else self.source.box_size.value()
+        return TrainingRun(box_size=size, **self.settings.read())
+
+    def _learn(self) -> None:
+        try:
+            order = self._new_order(self.settings.output.path)
+            if order.output.exists():
+                raise InputError(
+                    f"{order.output} exists; give another name, or none for a new one."
+                )
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.curve.clear_all()
+        self._begin(order)
+
+    def _resume(self) -> None:
+        path = self.settings.output.path
+        try:
+            if self._order is not None and path in (None, self._order.output):
+                order = self._order
+            else:
+                order = self._new_order(path)
+        except Exception as error:
+            self.refuse(error)
+            return
+        self._begin(replace(order, resume=True))
+
+    def _new_order(self, output: Path | None) -> Order:
+        source = self.source.read()
+        output = output or _new_name(source.name)
+        if output.suffix != ".safetensors":
+            raise InputError(f"the model file must end in .safetensors; got {output.name}.")
+        images = (source.path,) if source.path else ()
+        run = replace(self.read_run(), images=images, output=str(output))
+        return Order(run=run, source=source, output=output)
+
+    def _begin(self, order: Order) -> None:
+        self._order, self._epochs = order, (0, 0)
+        output = order.output
+
+        def best_so_far() -> SavedModel | None:
+            return load_model(output) if output.is_file() else None
+
+        self.next.hide()
+        for widget in (self.curve, self.pictures):
+            widget.show()
+        work = learn(order, self.pictures.COLUMNS)
+        self.run_job(f"Learning from {order.source.name}", work, best_so_far)
+
+    def _draw_box(self) -> None:
+        try:
+            self.source.draw_box()
+        except Exception as error:
+            self.refuse(error)
+
+    def _show_boxes(self) -> None:
+        try:
+            self._looking = self.source.read()
+            run = self.read_run()
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.run_job("Looking for objects", prepare(run, self._looking))
+
+    def _open_detect(self) -> None:
+        self.viewer.window.add_plugin_dock_widget("napari-equipose", "Detect", tabify=True)
+
+    def show_report(self, report: Report) -> None:
+        """Show how far the run is and what it has learned."""
+        if isinstance(report, Preparing):
+            self.show_progress(0, f"{report.message} …")
+        elif isinstance(report, PreparedRun):
+            assert self._order is not None
+            self._order = replace(self._order, prepared=report)
+            self.show_progress(0, f"Learning from {_count(report, self._order.source)} …")
+        elif isinstance(report, StepReport | EpochReport):
+            self._show_training(report)
+        else:
+            self.pictures.show_pictures(*report)
+
+    def _show_training(self, report: StepReport | EpochReport) -> None:
+        assert self._order is not None and self._order.prepared is not None
+        epochs = self._order.prepared.training_config.epochs
+        done, current = float(report.epoch), report.epoch
+        if isinstance(report, EpochReport):
+            self.curve.add(report.epoch, report.loss, report.validation_loss, report.best)
+            self._epochs = (report.epoch, epochs)
+        else:
+            done, current = report.epoch + report.step / report.steps, report.epoch + 1
+        left = time_left(report.seconds_left)
+        boxes = _count(self._order.prepared, self._order.source)
+        lines = [f"Epoch {current} of {epochs}, {boxes}", left]
+        self.show_progress(done / epochs, "\n".join(filter(None, lines)))
+
+    def show_end(self, ending: Ending) -> None:
+        """Offer the model to the other panels, and say what there is."""
+        source, self._looking = self._looking, None
+        if source is not None:
+            self._add_boxes(source, ending)
+            return
+        assert self._order is not None
+        output, saved = self._order.output, ending.result
+        name = shelf.put(saved, output) if isinstance(saved, SavedModel) else None
+        self.next.setVisible(name is not None and hasattr(self.viewer, "window"))
+        done, of = self._epochs
+        if ending.state == "done":
+            self.show_progress(1, f"Done: the model {name} is ready.\nSaved as {output}")
+        elif ending.state == "stopped" and name:
+            after = f" after epoch {done} of {of}" if done else ""
+            self.status.setText(
+                f"Stopped{after}. The best model so far, {name}, is ready.\nSaved as {output}"
+            )
+        elif ending.state == "stopped":
+            self.show_progress(0, "Stopped before the first epoch ended: there is no model yet.")
+        elif name:
+            self.status.setText(f"{self.status.text()}\nThe best model so far is {name}.")
+        self.offer()
+
+    def _add_boxes(self, source: Source, ending: Ending) -> None:
+        """Show the boxes that were found as points."""
+        prepared = ending.result
+        if not isinstance(prepared, PreparedRun) or source.plane is None:
+            if ending.state != "failed":
+                self.show_progress(0, "")
+            return
+        plane = source.plane
+        size = prepared.boxes.shape[-1] * float(np.mean(plane.factor))
+        positions = plane.to_layer(prepared.positions[0])
+        # A few boxes tell the size; all of them would hide what they hold.
+        whole = np.arange(len(positions)) % (len(positions) // 6 + 1) == 0
+        layer = Points(
+            positions,
+            ndim=positions.shape[1],
+            name=f"{plane.name} boxes",
+            symbol=np.where(whole, "square", "cross"),
+            size=np.where(whole, size, size / 6),
+            face_color=np.where(whole[:, None], (0, 0, 0, 0), (1, 0.65, 0, 1)),
+            border_color="orange",
+            border_width=0.04,
+            metadata={"equipose": {"image": plane.name, "box_size": round(size)}},
+            **plane.placement,
+        )
+        self.viewer.add_layer(layer)
+        self.show_progress(0, f"{_count(prepared, source)}, a few of them drawn.")
+
+    def offer(self) -> None:
+        """Offer to resume where there is a checkpoint."""
+        paths = [self.settings.output.path, self._order.output if self._order else None]
+        path = next((path for path in paths if path is not None), None)
+        there = path is not None and checkpoint_path(path).is_file()
+        self.resume.setEnabled(there and not self.is_running)
+
+    def set_running(self, running: bool) -> None:
+        """Let only one run at a time be started."""
+        super().set_running(running)
+        self.source.setEnabled(not running)
+        self.settings.setEnabled(not running)
+        self.offer()
+
+    def detach(self) -> None:
+        """Let go of the viewer: the panel was closed."""
+        super().detach()
+        self.source.detach()
+
+
+def _count(prepared: PreparedRun, source: Source) -> str:
+    note = source.plane.note if source.plane else ""
+    return f"{len(prepared.boxes)} boxes{f' of {note}' if note else ''}"
+
+
+def _new_name(layer: str) -> Path:
+    """Name of a model file that is not there yet."""
+    word = re.sub(r"[^\w]+", "-", layer.lower()).strip("-") or "model"
+    folder, number = user_folder(), 1
+    while (folder / f"{word}-{number}.safetensors").exists():
+        number += 1
+    return folder / f"{word}-{number}.safetensors"

@@ -1,0 +1,201 @@
+"""Where boxes come from: the part of the Train panel that is filled in each time."""
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Points, Shapes
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QPushButton, QSpinBox
+
+from ..geometry import InputError
+from ._forms import Choice, Form, LayerChoice, named
+from ._layers import (
+    pixel_length,
+    placement,
+    places_on,
+    plane_of,
+    points_on,
+    show_levels,
+)
+from ._train_job import Source
+
+_MARGIN = 1.5  # a box is so much larger than the object in it, to hold it at any rotation
+_NAME = "equipose.train."
+_NO_IMAGE = "open an image first: File > Open, or File > Open Sample > Equipose."
+
+
+class SourceForm(Form):
+    """Choice of layers and box size.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers are offered.
+    """
+
+    hinted = Signal(str)
+    """What a person should do now."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.kind = named(
+            Choice({"an image": "image", "points on an image": "points", "boxes": "stack"}),
+            f"{_NAME}source",
+            "an image: objects are looked for in it.\n"
+            "points on an image: boxes are cut around the points.\n"
+            "boxes: a stack of small pictures of one object each.",
+        )
+        self.image = named(
+            LayerChoice(viewer, lambda layer: isinstance(layer, Image)),
+            f"{_NAME}image",
+            "The image to learn from. Of a series, the slice that is shown.",
+        )
+        self.stack = named(
+            LayerChoice(viewer, lambda x: isinstance(x, Image) and x.ndim == 3),
+            f"{_NAME}stack",
+            "The image layer with one box after another: (n, y, x), or (n, y, x, 3) in colour.",
+        )
+        self.points = named(
+            LayerChoice(viewer, lambda layer: isinstance(layer, Points)),
+            f"{_NAME}points",
+            "The points layer with a point on each object; they may be rough.",
+        )
+        self.level = named(
+            Choice(),
+            f"{_NAME}level",
+            "The level of the pyramid to learn from; the first is the finest.",
+        )
+        self.box_size = named(
+            QSpinBox(),
+            f"{_NAME}box_size",
+            "Side of a square that holds one object at any rotation, with some margin: about\n"
+            "one and a half times its length.",
+        )
+        self.box_size.setRange(8, 4096)
+        self.box_size.setValue(40)
+        self.box_size.setSuffix(" px")
+        self.length = QLabel()
+        self.draw = named(
+            QPushButton("Draw"),
+            f"{_NAME}draw_box",
+            "Draw a rectangle around one object in the image; the box size follows from it.",
+        )
+        self.show_boxes = named(
+            QPushButton("Show"),
+            f"{_NAME}show_boxes",
+            "Show the boxes that would be learned from, as a points layer. Wrong ones can be\n"
+            "deleted there, and the rest learned from as points on an image.",
+        )
+        self._rows = {
+            "kind": self.add("Learn from", self.kind),
+            "image": self.add("Image", self.image),
+            "stack": self.add("Boxes", self.stack),
+            "points": self.add("Points", self.points),
+            "level": self.add("Level", self.level),
+            "box": self.add("Box size", self.box_size, self.length, self.draw, self.show_boxes),
+        }
+        self.kind.currentIndexChanged.connect(self._show_rows)
+        self.image.picked.connect(self._show_rows)
+        self.box_size.valueChanged.connect(self._show_length)
+        self._show_rows()
+
+    def _show_rows(self) -> None:
+        """Show the rows that the kind of source wants."""
+        kind, layer = self.kind.value, self.image.layer
+        self.show_row(self._rows["image"], kind != "stack")
+        self.show_row(self._rows["stack"], kind == "stack")
+        self.show_row(self._rows["points"], kind == "points")
+        self.show_row(self._rows["box"], kind != "stack")
+        several = show_levels(self.level, layer)
+        self.show_row(self._rows["level"], kind != "stack" and several)
+        self._show_length()
+
+    def _show_length(self) -> None:
+        """Say how long the side of a box is in the image's own unit."""
+        layer = self.image.layer
+        text = ""
+        if layer is not None and str(layer.units[-1]) != "pixel":
+            step, unit = pixel_length(layer)
+            text = f"{self.box_size.value() * step:.3g} {unit}"
+        self.length.setText(text)
+
+    @property
+    def layer(self) -> Any:
+        """The image layer that is learned from, or None."""
+        return self.stack.layer if self.kind.value == "stack" else self.image.layer
+
+    def read(self) -> Source:
+        """Take a snapshot of what is chosen.
+
+        Raises
+        ------
+        InputError
+            If a layer is missing.
+        """
+        layer = self.layer
+        if layer is None:
+            raise InputError(_NO_IMAGE)
+        record: dict[str, Any] = {
+            "layer": str(layer.name),
+            "scale": [float(step) for step in layer.scale],
+            "units": [str(unit) for unit in layer.units],
+        }
+        path = str(layer.source.path) if layer.source.path else None
+        if self.kind.value == "stack":
+            data = layer.data[0] if layer.multiscale else layer.data
+            return Source(str(layer.name), path, record, stack=data)
+        plane = plane_of(layer, self._viewer, self.level.value or 0)
+        positions = None
+        if self.kind.value == "points":
+            if self.points.layer is None:
+                raise InputError("add a points layer with a point on each object first.")
+            positions = points_on(self.points.layer, layer, self._viewer, plane)
+            if not len(positions):
+                raise InputError(
+                    f"no point of {self.points.layer.name} lies on what is shown of {plane.name}."
+                )
+        record |= {"slice": list(plane.leading), "factor": list(plane.factor)}
+        return Source(plane.name, path, record, plane=plane, positions=positions)
+
+    def draw_box(self) -> None:
+        """Take the box size from a rectangle, drawn already or to be drawn now.
+
+        Raises
+        ------
+        InputError
+            If there is no image to draw on.
+        """
+        layer = self.image.layer
+        if layer is None:
+            raise InputError(_NO_IMAGE)
+        active = self._viewer.layers.selection.active
+        if isinstance(active, Shapes) and len(active.data):
+            self._take_box(active)
+            return
+        style = {"edge_color": "orange", "face_color": "transparent", "edge_width": 2}
+        shapes = self._viewer.add_shapes(
+            ndim=layer.ndim, name="one object", **style, **placement(layer)
+        )
+        shapes.mode = "add_rectangle"
+        shapes.events.data.connect(self._on_drawn)
+        self.hinted.emit("Draw a rectangle around one object.")
+
+    def _on_drawn(self, event: Any) -> None:
+        if len(event.source.data):
+            self._take_box(event.source)
+
+    def _take_box(self, shapes: Any) -> None:
+        layer = self.image.layer
+        if layer is None:
+            return
+        plane = plane_of(layer, self._viewer, self.level.value or 0)
+        corners = places_on(shapes, np.asarray(shapes.data[-1], float), layer, self._viewer, plane)
+        sides = np.linalg.norm(np.diff(plane.to_picture(corners)[:3], axis=0), axis=1)
+        if len(corners) == 4 and sides.max() >= 4:
+            self.box_size.setValue(2 * round(_MARGIN * sides.max() / 2))
+
+    def detach(self) -> None:
+        """Listen to the viewer no more."""
+        for choice in (self.image, self.stack, self.points):
+            choice.detach()

@@ -1,0 +1,155 @@
+"""Jobs: one generator in a thread of its own, whose end always arrives.
+
+napari's own generator worker is not used as it stands: it takes a `RuntimeError`, which is what
+torch raises when memory runs out, for its own deletion and says nothing; its ``quit`` leaves the
+generator suspended, so that no ``finally`` runs; and it turns each warning of the whole program
+into a notification. Its registry is used, so that napari asks before it closes on a running job.
+"""
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple
+
+import torch
+from napari.qt.threading import FunctionWorker, create_worker
+from qtpy.QtCore import QObject, Signal
+
+from ..geometry import InputError
+
+
+class Ending(NamedTuple):
+    """How a job ended. Holds text, not the exception, whose frames would keep memory taken."""
+
+    state: Literal["done", "stopped", "failed"]
+    result: Any = None
+    """What the generator returned, or, of a job that was stopped or failed, what was saved."""
+    message: str = ""
+    """Why it failed, for a person."""
+    expected: bool = True
+    """Whether the failure is the user's to mend, and so the message is all there is to say."""
+    trace: str = ""
+
+
+class Job(QObject):
+    """Drive a generator in a thread. Signals are received on the thread that made the job.
+
+    Parameters
+    ----------
+    title : str
+        What it does, as napari says when it asks whether to close.
+    work : generator
+        Yields reports and returns a result. It is closed, in its thread, when the job is
+        stopped.
+    salvage : callable, optional
+        Gives, in the thread, what is left of a job that was stopped or failed.
+    """
+
+    reported = Signal(object)
+    """What the generator yields."""
+    ended = Signal(object)
+    """An `Ending`; once, whatever happens."""
+
+    def __init__(
+        self,
+        title: str,
+        work: Generator[Any, None, Any],
+        salvage: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.title = title
+        self._work: Generator[Any, None, Any] | None = work
+        self._salvage = salvage
+        self._stop = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"Equipose: {self.title}"
+
+    def start(self) -> None:
+        """Start the thread."""
+        create_worker(self, _worker_class=_JobWorker, _start_thread=True, _ignore_errors=True)
+
+    def stop(self) -> None:
+        """Ask the generator to end at its next report."""
+        self._stop.set()
+
+    def __call__(self) -> None:
+        """Drive the generator to its end; called in the thread."""
+        ending = self._drive()
+        self._work = self._salvage = None
+        with suppress(RuntimeError):  # napari has closed, and nobody listens
+            self.ended.emit(ending)
+
+    def _drive(self) -> Ending:
+        assert self._work is not None
+        try:
+            while not self._stop.is_set():
+                try:
+                    report = next(self._work)
+                except StopIteration as end:
+                    return Ending("done", end.value)
+                self._report(report)
+            self._work.close()
+            return Ending("stopped", self._salvaged())
+        except BaseException as error:  # the end must arrive, whatever it is
+            message, expected = explain(error)
+            trace = "".join(traceback.format_exception(error))
+        # The exception is gone here, and with it the frames that held its tensors.
+        return Ending("failed", self._salvaged(), message, expected, trace)
+
+    def _report(self, report: Any) -> None:
+        try:
+            self.reported.emit(report)
+        except RuntimeError:  # napari has closed: the generator must still be closed
+            self._stop.set()
+
+    def _salvaged(self) -> Any:
+        if self._salvage is None:
+            return None
+        try:
+            return self._salvage()
+        except Exception:  # what can't be saved is not there
+            return None
+
+
+class _JobWorker(FunctionWorker):
+    """napari's worker, with a thread of lower priority, a `quit` that stops the job, and an end."""
+
+    def quit(self) -> None:
+        super().quit()
+        self._func.stop()
+
+    def run(self) -> None:
+        with suppress(RuntimeError):
+            self.started.emit()
+        self._running = True
+        # Of its own, since a thread whose priority was lowered can't be given back to the pool.
+        thread = threading.Thread(target=_kindly, args=(self._func,), name=repr(self._func))
+        thread.start()
+        thread.join()
+        self._running = False
+        with suppress(RuntimeError):
+            self.finished.emit()
+            self._finished.emit(self)
+
+
+def _kindly(work: Callable[[], None]) -> None:
+    """Do work at a lower priority, so that the viewer stays alive."""
+    if sys.platform == "linux":  # elsewhere this would be the priority of a whole process
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+    work()
+
+
+def explain(error: BaseException) -> tuple[str, bool]:
+    """Say what went wrong to a person, and whether that is all there is to say."""
+    if isinstance(error, InputError):
+        return str(error), True
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "Memory ran out. Try a smaller batch or tile, or the device cpu.", True
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'}: {error.strerror}.", True
+    return f"{type(error).__name__}: {error}", False
