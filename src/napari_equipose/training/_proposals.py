@@ -13,7 +13,7 @@ from ..geometry import InputError
 from ._blobs import disc_response, find_blobs
 from ._flat_tiles import flat_tiles
 
-_WORKING_BOX = 28
+_WORKING_BOX = 24
 """Images are binned until a box is about this many pixels: detail beyond that only costs."""
 _RADII = (0.11, 0.15, 0.2, 0.27, 0.37, 0.5)
 """Of the discs, in boxes: from half the width of a rod to an object that fills its box."""
