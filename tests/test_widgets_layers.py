@@ -1,0 +1,260 @@
+"""Layers to pixels and objects to layers, in every geometry that napari knows."""
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+from napari.layers import Points
+
+from napari_equipose.geometry import InputError
+from napari_equipose.inference import DetectionConfig, Picks
+from napari_equipose.io import read_table
+from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
+from napari_equipose.widgets._detect_job import Found, long_axis
+from napari_equipose.widgets._detect_layers import FoundLayers
+from napari_equipose.widgets._layers import plane_of, points_on
+
+RNG = np.random.default_rng(0)
+GEOMETRIES = [
+    {},
+    {"scale": (2.0, 2.0), "units": ("nm", "nm"), "translate": (5.0, -7.0)},
+    {"scale": (0.7, 1.3), "units": ("angstrom", "angstrom"), "rotate": 30.0},
+    {"scale": (1.5, 1.5), "units": ("um", "um"), "shear": (0.2,), "axis_labels": ("y", "x")},
+    {"affine": [[0, 2, 3], [-2, 0, 4], [0, 0, 1]]},
+]
+
+
+@pytest.fixture(scope="module")
+def saved() -> SavedModel:
+    torch.manual_seed(0)
+    config = TargetVAEConfig(
+        box_size=16, fields=4, n_rotations=4, generator_width=8, n_features=8, content_dim=3
+    )
+    return SavedModel(
+        kind="target-vae",
+        model=TargetVAE(config).eval(),
+        normalisation=Normalisation(),
+        digest="0123456789abcdef",
+    )
+
+
+def some_picks(n: int = 20) -> Picks:
+    return Picks(
+        RNG.uniform(5, 40, (n, 2)).astype(np.float32),
+        RNG.uniform(-np.pi, np.pi, n).astype(np.float32),
+        np.sort(RNG.uniform(0.1, 1, n).astype(np.float32))[::-1],
+        RNG.normal(size=(n, 3)).astype(np.float32),
+    )
+
+
+def layers_on(layer: Any, viewer: ViewerModel, saved: SavedModel, picks: Picks) -> FoundLayers:
+    plane = plane_of(layer, viewer)
+    found = Found(picks, None, 0.3)
+    return FoundLayers(found, plane, saved, "m", DetectionConfig(), along=False)
+
+
+@pytest.mark.parametrize("leading", [0, 1, 2])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_objects_lie_in_the_world_where_their_pixels_do(saved, leading, geometry) -> None:
+    viewer = ViewerModel()
+    options = in_more_dimensions(geometry, leading)
+    layer = viewer.add_image(RNG.normal(size=(*(4, 5)[:leading], 50, 60)), **options)
+    for axis in range(leading):
+        viewer.dims.set_point(axis, layer.data_to_world((2,) * layer.ndim)[axis])
+    picks = some_picks()
+    found = layers_on(layer, viewer, saved, picks)
+    for other in (found.points, found.vectors):
+        assert other.ndim == layer.ndim
+        assert tuple(other.units) == tuple(layer.units)
+        assert tuple(other.axis_labels) == tuple(layer.axis_labels)
+        np.testing.assert_allclose(other.scale, layer.scale)
+        np.testing.assert_allclose(other.translate, layer.translate)
+        place = np.array((2,) * leading + tuple(picks.positions[0]))
+        np.testing.assert_allclose(other.data_to_world(place), layer.data_to_world(place))
+    np.testing.assert_allclose(found.points.data[:, leading:], picks.positions, rtol=1e-6)
+    assert (found.points.data[:, :leading] == 2).all()
+    viewer.add_layer(found.vectors)
+    viewer.add_layer(found.points)
+    assert viewer.layers.units == tuple(layer.units)  # napari goes on drawing in them
+
+
+def in_more_dimensions(geometry: dict[str, Any], leading: int) -> dict[str, Any]:
+    """The same geometry with axes before y and x."""
+    options = dict(geometry)
+    for name, fill in {
+        "scale": 3.0,
+        "translate": 1.0,
+        "units": "pixel",
+        "axis_labels": "t",
+    }.items():
+        if name in options:
+            extra = ("t", "z")[:leading] if name == "axis_labels" else (fill,) * leading
+            options[name] = (*extra, *options[name])
+    if leading and "rotate" in options:
+        matrix = np.eye(leading + 2)
+        angle = np.radians(options["rotate"])
+        matrix[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        options["rotate"] = matrix
+    if leading and "shear" in options:
+        n = leading + 2
+        options["shear"] = (0.0,) * (n * (n - 1) // 2 - 1) + options["shear"]
+    if leading and "affine" in options:
+        matrix = np.eye(leading + 3)
+        matrix[leading:, leading:] = options["affine"]
+        options["affine"] = matrix
+    return options
+
+
+def test_rotation_is_drawn_counter_clockwise(saved) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(RNG.normal(size=(50, 60)))
+    picks = some_picks(3)._replace(rotation=np.array([0, np.pi / 2, np.pi], np.float32))
+    found = layers_on(layer, viewer, saved, picks)
+    direction = found.vectors.data[:, 1] / np.linalg.norm(found.vectors.data[:, 1], axis=1)[:, None]
+    np.testing.assert_allclose(direction, [[0, 1], [-1, 0], [0, -1]], atol=1e-6)  # y points down
+    np.testing.assert_allclose(found.points.features["rotation"], [0, 90, -180])
+
+
+def test_score_hides_points_and_vectors_alike(saved) -> None:
+    viewer = ViewerModel()
+    picks = some_picks()
+    found = layers_on(viewer.add_image(RNG.normal(size=(50, 60))), viewer, saved, picks)
+    for threshold in (0.5, 0.9, 0.3, 0.0):
+        n = found.filter(threshold)
+        assert n == (picks.score >= threshold).sum() == len(found.vectors.data)
+        assert found.points.shown.sum() == n
+        np.testing.assert_allclose(found.vectors.features["score"], picks.score[:n])
+        np.testing.assert_allclose(found.vectors.data[:, 0], picks.positions[:n])
+    assert len(found.points.data) == len(picks.score)
+
+
+def test_points_that_a_person_changed_are_left_alone(saved) -> None:
+    viewer = ViewerModel()
+    found = layers_on(viewer.add_image(RNG.normal(size=(50, 60))), viewer, saved, some_picks())
+    found.points.selected_data = {0}
+    found.points.remove_selected()
+    found.filter(0.5)
+    assert found.points.shown.all()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".star"])
+def test_what_is_shown_is_written(saved, tmp_path, suffix) -> None:
+    viewer = ViewerModel()
+    options = {"scale": (9, 1.5, 1.5), "units": ("nm", "angstrom", "angstrom")}
+    layer = viewer.add_image(RNG.normal(size=(3, 50, 60)), name="scan", **options)
+    picks = some_picks()
+    found = layers_on(layer, viewer, saved, picks)
+    n = found.filter(0.5)
+    assert found.write(tmp_path / f"objects{suffix}") == n
+    table = read_table(tmp_path / f"objects{suffix}")
+    np.testing.assert_allclose(table[["y", "x"]], picks.positions[:n], atol=1e-3)
+    np.testing.assert_allclose(table["rotation"], np.degrees(picks.rotation[:n]), atol=1e-3)
+    assert set(table["image"]) == {"scan"}
+
+
+def test_layers_say_where_they_came_from(saved) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(RNG.normal(size=(50, 60)), name="cells")
+    found = layers_on(layer, viewer, saved, some_picks())
+    for other in (found.points, found.vectors):
+        record = other.metadata["equipose"]
+        assert record["model"] == saved.digest
+        assert record["model_config"]["box_size"] == 16
+        assert "threshold" in record["config"]
+        assert record["image"] == "cells"
+        assert record["version"]
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, lambda x: da.from_array(x, chunks=(1, 16, 16))])
+def test_the_slice_that_is_shown_is_read(wrap) -> None:
+    viewer = ViewerModel()
+    data = RNG.normal(size=(6, 50, 60))
+    layer = viewer.add_image(wrap(data), scale=(4, 1, 1))
+    viewer.dims.set_current_step(0, 3)
+    plane = plane_of(layer, viewer)
+    np.testing.assert_array_equal(plane.read(), data[3])
+    assert "3" in plane.note
+
+
+def test_the_slice_is_right_where_another_layer_has_a_smaller_unit() -> None:
+    viewer = ViewerModel()
+    data = RNG.normal(size=(6, 50, 60))
+    layer = viewer.add_image(data, scale=(2, 1, 1), units=("um", "um", "um"))
+    viewer.add_points([[0.0, 0, 0]], units=("nm", "nm", "nm"))
+    viewer.dims.set_point(0, 4000.0)  # nm
+    np.testing.assert_array_equal(plane_of(layer, viewer).read(), data[2])
+
+
+def test_a_snapshot_does_not_follow_the_layer() -> None:
+    viewer = ViewerModel()
+    data = RNG.normal(size=(50, 60))
+    layer = viewer.add_image(data)
+    plane = plane_of(layer, viewer)
+    viewer.layers.remove(layer)
+    picture = plane.read()
+    data[:] = 0
+    assert picture.std() > 0
+
+
+def test_colour_is_kept_and_transparency_is_not() -> None:
+    viewer = ViewerModel()
+    data = RNG.integers(0, 255, (50, 60, 4), np.uint8)
+    layer = viewer.add_image(data, rgb=True)
+    np.testing.assert_array_equal(plane_of(layer, viewer).read(), data[..., :3])
+
+
+def test_a_level_of_a_pyramid_lies_on_the_finest() -> None:
+    viewer = ViewerModel()
+    fine = np.zeros((64, 96))
+    fine[40:44, 60:64] = 1  # centre (41.5, 61.5)
+    coarse = fine.reshape(16, 4, 24, 4).mean((1, 3))
+    layer = viewer.add_image([fine, coarse], multiscale=True)
+    plane = plane_of(layer, viewer, 1)
+    place = np.argwhere(plane.read() == 1)
+    np.testing.assert_allclose(plane.to_layer(place), [[41.5, 61.5]])
+    np.testing.assert_allclose(plane.to_picture(plane.to_layer(place)), place)
+
+
+def test_points_fall_on_the_pixels_they_are_drawn_on() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(
+        RNG.normal(size=(50, 60)), scale=(2, 2), units=("um", "um"), translate=(10, 20), rotate=20
+    )
+    pixels = RNG.uniform(5, 45, (7, 2))
+    world = np.array([layer.data_to_world(place) for place in pixels])
+    points = viewer.add_points(world * 1000, units=("nm", "nm"))
+    found = points_on(points, layer, viewer, plane_of(layer, viewer))
+    np.testing.assert_allclose(found, pixels, atol=1e-6)
+
+
+def test_points_of_other_slices_and_hidden_ones_are_left_out() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(RNG.normal(size=(6, 50, 60)))
+    viewer.dims.set_current_step(0, 2)
+    points = Points([[2, 10, 10], [2, 20, 20], [3, 30, 30]], shown=[True, False, True])
+    viewer.add_layer(points)
+    found = points_on(points, layer, viewer, plane_of(layer, viewer))
+    np.testing.assert_allclose(found, [[10, 10]])
+    flat = Points([[11.0, 12.0]])
+    np.testing.assert_allclose(points_on(flat, layer, viewer, plane_of(layer, viewer)), flat.data)
+
+
+def test_a_line_is_no_image() -> None:
+    line = type("Line", (), {"data": np.zeros(5), "multiscale": False, "rgb": False, "name": "l"})
+    with pytest.raises(InputError, match="an image"):
+        plane_of(line, ViewerModel())
+
+
+@pytest.mark.parametrize("angle", [0, 30, 75, -40])
+def test_long_axis_is_that_of_the_drawn_object(saved, angle, monkeypatch) -> None:
+    y, x = np.indices((17, 17)) - 8
+    turned = np.radians(angle)
+    along = x * np.cos(turned) - y * np.sin(turned)  # counter-clockwise, y down
+    across = x * np.sin(turned) + y * np.cos(turned)
+    rod = torch.tensor(np.exp(-((along / 5) ** 2) - (across / 1.5) ** 2), dtype=torch.float32)
+    monkeypatch.setattr(saved.model, "generate", lambda content, *_: rod.expand(1, 1, 17, 17))
+    found = long_axis(saved, np.zeros((1, 3), np.float32))
+    assert abs(np.sin(found - turned)) < 0.02

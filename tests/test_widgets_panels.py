@@ -1,0 +1,378 @@
+"""Both panels in the real viewer, driven by clicks. Needs a screen, real or virtual (Xvfb)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QWidget,
+)
+
+from napari_equipose.inference import finish
+from napari_equipose.io import read_table
+from napari_equipose.models import load_model
+from napari_equipose.widgets import DetectWidget, TrainWidget
+from napari_equipose.widgets._models import shelf
+from napari_equipose.widgets._train_job import can_resume, learn
+
+TINY = (
+    "fields=4 n_rotations=4 generator_width=8 n_features=8 steps_per_epoch=3 batch_size=8 "
+    "validation_images=8"
+)
+RNG = np.random.default_rng(0)
+
+if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+    pytest.skip("napari's viewer draws on no offscreen platform", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """Keep what panels write out of the real home, and the shelf empty."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
+    shelf.clear()
+    notification_manager.records.clear()
+    return tmp_path
+
+
+@pytest.fixture
+def viewer(make_napari_viewer) -> Any:
+    return make_napari_viewer()
+
+
+def open_panel(viewer: Any, name: str) -> Any:
+    return viewer.window.add_plugin_dock_widget("napari-equipose", name)[1]
+
+
+def child(panel: QWidget, name: str) -> Any:
+    found = panel.findChild(QWidget, name)
+    assert found is not None, name
+    return found
+
+
+def click(qtbot, panel: QWidget, name: str) -> None:
+    qtbot.mouseClick(child(panel, name), Qt.MouseButton.LeftButton, pos=QPoint(5, 5))
+
+
+def tiny(panel: TrainWidget, *, epochs: int = 2, box_size: int = 24) -> TrainWidget:
+    """Choose a network that learns nothing, quickly."""
+    child(panel, "equipose.train.settings").setText(TINY)
+    child(panel, "equipose.train.epochs").setValue(epochs)
+    child(panel, "equipose.train.box_size").setValue(box_size)
+    return panel
+
+
+def wait(qtbot, panel: Any, seconds: int = 60) -> None:
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=1000 * seconds)
+
+
+def messages() -> list[str]:
+    return [record.message for record in notification_manager.records]
+
+
+def train(qtbot, panel: TrainWidget) -> None:
+    click(qtbot, panel, "equipose.train.start")
+    assert panel.is_running
+    wait(qtbot, panel)
+
+
+def coloured(viewer: Any) -> int:
+    """Number of pixels on the canvas that are not grey."""
+    picture = viewer.screenshot(flash=False)[..., :3].astype(int)
+    return int((np.ptp(picture, axis=-1) > 60).sum())
+
+
+def test_from_sample_data_to_a_points_layer(make_napari_viewer, qtbot, home) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.open_sample("napari-equipose", "ecoli")
+    image = viewer.layers[0]
+    assert coloured(viewer) == 0
+    panel = tiny(open_panel(viewer, "Train"))
+    train(qtbot, panel)
+    assert messages() == []
+    assert panel.curve.epochs == 2
+    assert [row.count for row in panel.pictures.rows] == [6, 6, 6]
+    model = home / "equipose" / "e-coli-phase-contrast-1.safetensors"
+    assert load_model(model).record["source"]["layer"] == image.name
+    assert not panel.resume.isEnabled()
+
+    click(qtbot, panel, "equipose.train.detect")  # opens the other panel
+    detect = viewer.window.dock_widgets["Detect (napari-equipose)"]
+    assert child(detect, "equipose.detect.model").currentText() == model.stem
+    child(detect, "equipose.detect.lowest").setValue(0.01)
+    click(qtbot, detect, "equipose.detect.start")
+    wait(qtbot, detect)
+    assert messages() == []
+    vectors, points = viewer.layers[1:]
+    assert len(points.data) and list(points.features)[:2] == ["rotation", "score"]
+    assert "content_1" in points.features
+    assert points.metadata["equipose"]["model"] == shelf[model.stem].saved.digest
+    slider = child(detect, "equipose.detect.threshold")
+    slider.setValue(slider.minimum())
+    everything, drawn = len(vectors.data), coloured(viewer)
+    assert everything == len(points.data) == points.shown.sum()
+    slider.setValue((slider.minimum() + slider.maximum()) / 2)
+    assert len(vectors.data) == points.shown.sum() < everything == len(points.data)
+    assert 0 < coloured(viewer) < drawn
+    slider.setValue(slider.minimum())
+    detect.save_table(home / "objects.csv")
+    assert len(read_table(home / "objects.csv")) == everything
+    assert image in viewer.layers and len(viewer.layers) == 3
+
+
+def test_training_stops_half_way_and_resumes(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=12)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.epochs >= 3, timeout=60_000)
+    click(qtbot, panel, "equipose.train.stop")
+    wait(qtbot, panel, 10)
+    model = home / "equipose" / "e-coli-phase-contrast-1.safetensors"
+    done = panel.curve.epochs
+    assert 3 <= done < 12
+    assert list(shelf) == [model.stem]  # the best so far is at hand
+    assert load_model(model).record["epochs"] <= done
+    assert can_resume(model)
+    viewer.layers.clear()  # the run has its own snapshot
+    click(qtbot, panel, "equipose.train.resume")
+    wait(qtbot, panel)
+    assert messages() == []
+    assert panel.curve.epochs == 12
+    assert not can_resume(model)
+    assert panel.status.text().startswith("Done")
+
+
+def test_a_run_is_resumed_by_another_panel_from_its_file(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    first = tiny(open_panel(viewer, "Train"), epochs=6)
+    output = home / "cells.safetensors"
+    first.settings.output.line.setText(str(output))
+    click(qtbot, first, "equipose.train.start")
+    qtbot.waitUntil(lambda: first.curve.epochs >= 2, timeout=60_000)
+    click(qtbot, first, "equipose.train.stop")
+    wait(qtbot, first, 10)
+    second = TrainWidget(viewer)
+    qtbot.addWidget(second)
+    tiny(second, epochs=6)
+    assert not second.resume.isEnabled()
+    second.settings.output.line.setText(str(output))
+    assert second.resume.isEnabled()
+    second.resume.click()
+    wait(qtbot, second)
+    assert messages() == []
+    assert second.status.text().startswith("Done")
+    assert not can_resume(output)
+    second.detach()
+
+
+def test_boxes_are_learned_from_points_and_from_a_stack(viewer, qtbot) -> None:
+    viewer.open_sample("napari-equipose", "shapes")
+    image = next(layer for layer in viewer.layers if layer.rgb)
+    panel = tiny(open_panel(viewer, "Train"), epochs=1)
+    panel.source.image.value = image.unique_id
+    child(panel, "equipose.train.source").setCurrentIndex(1)
+    train(qtbot, panel)
+    assert messages() == []
+    saved = shelf[next(iter(shelf))].saved
+    assert saved.model.config.channels == 3
+    truth = next(layer for layer in viewer.layers if layer is not image)
+    assert saved.record["images"] == len(truth.data)
+
+    stack = np.stack(
+        [image.data[y : y + 24, x : x + 24, 0] for y, x in RNG.integers(0, 400, (30, 2))]
+    )
+    keep = stack.reshape(30, -1).std(1) > 0
+    viewer.add_image(stack[keep], name="stack")
+    child(panel, "equipose.train.source").setCurrentIndex(2)
+    train(qtbot, panel)
+    assert messages() == []
+    assert shelf["stack-1"].saved.record["images"] == keep.sum()
+
+
+def test_candidates_are_shown_and_can_be_learned_from(viewer, qtbot) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=1)
+    click(qtbot, panel, "equipose.train.show_boxes")
+    wait(qtbot, panel)
+    boxes = viewer.layers[-1]
+    boxes.selected_data = set(range(10))
+    boxes.remove_selected()
+    child(panel, "equipose.train.source").setCurrentIndex(1)
+    train(qtbot, panel)
+    assert shelf[next(iter(shelf))].saved.record["images"] == len(boxes.data)
+
+
+def test_box_size_follows_from_a_drawn_rectangle(viewer, qtbot) -> None:
+    viewer.add_image(RNG.normal(size=(100, 100)), scale=(0.5, 0.5), units=("um", "um"))
+    panel = open_panel(viewer, "Train")
+    click(qtbot, panel, "equipose.train.draw_box")
+    shapes = viewer.layers[-1]
+    assert shapes.mode == "add_rectangle"
+    shapes.add_rectangles(np.array([[10, 10], [10, 40], [20, 40], [20, 10]]))
+    assert panel.source.box_size.value() == 36  # a little more than 30, even
+    assert panel.source.length.text() == "18 µm"
+
+
+def test_training_goes_on_when_its_layer_is_deleted(viewer, qtbot) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=4)
+    click(qtbot, panel, "equipose.train.start")
+    viewer.layers.clear()
+    wait(qtbot, panel)
+    assert messages() == []
+    assert panel.status.text().startswith("Done")
+
+
+def test_objects_of_a_deleted_layer_still_arrive(viewer, qtbot) -> None:
+    data = tifffile.imread(Path(__file__).parents[1] / "sample_data/ecoli_phase_contrast.tif")
+    viewer.add_image(data, scale=(0.1, 0.1), units=("um", "um"), translate=(3, 4))
+    tiny_model(viewer, qtbot)
+    detect = open_panel(viewer, "Detect")
+    child(detect, "equipose.detect.lowest").setValue(0.01)
+    click(qtbot, detect, "equipose.detect.start")
+    viewer.layers.clear()
+    wait(qtbot, detect)
+    vectors, points = viewer.layers
+    for layer in (vectors, points):
+        np.testing.assert_allclose(layer.scale, (0.1, 0.1))
+        np.testing.assert_allclose(layer.translate, (3, 4))
+        assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
+
+
+def tiny_model(viewer: Any, qtbot) -> str:
+    """Train on the first image of a viewer, without a panel; return the model's name."""
+    panel = TrainWidget(viewer)
+    qtbot.addWidget(panel)
+    tiny(panel, epochs=1)
+    order = panel._new_order(None)
+    panel.detach()
+    return shelf.put(finish(learn(order, 2)), order.output)
+
+
+def test_a_panel_that_is_closed_stops_its_run(viewer, qtbot) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=1000)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.epochs >= 1, timeout=60_000)
+    viewer.window.remove_dock_widget(panel)
+    wait(qtbot, panel, 10)
+    viewer.layers.clear()  # nothing listens any more
+
+
+def bad_inputs() -> dict[str, tuple[Any, str]]:
+    holes = RNG.normal(size=(100, 100))
+    holes[3, 4] = np.nan
+    return {
+        "constant": (np.zeros((100, 100)), "constant"),
+        "NaN": (holes, "NaN"),
+        "smaller than a box": (RNG.normal(size=(20, 20)), "24"),
+    }
+
+
+@pytest.mark.parametrize("kind", bad_inputs())
+def test_bad_images_are_refused_in_one_notification(viewer, qtbot, home, kind) -> None:
+    data, words = bad_inputs()[kind]
+    viewer.add_image(data, contrast_limits=(0, 1))
+    panel = tiny(open_panel(viewer, "Train"))
+    train(qtbot, panel)
+    assert len(messages()) == 1
+    assert words in messages()[0]
+    assert len(viewer.layers) == 1
+    assert not list(home.rglob("*.safetensors"))
+    assert panel.start.isEnabled()
+
+
+def test_what_is_missing_is_said(viewer, qtbot, home) -> None:
+    panel = tiny(open_panel(viewer, "Train"))
+    click(qtbot, panel, "equipose.train.start")
+    assert "open an image" in messages().pop()
+    viewer.add_image(RNG.normal(size=(100, 100)))
+    child(panel, "equipose.train.source").setCurrentIndex(1)
+    click(qtbot, panel, "equipose.train.start")
+    assert "points layer" in messages().pop()
+    child(panel, "equipose.train.source").setCurrentIndex(0)
+    child(panel, "equipose.train.settings").setText("fields: 3")
+    click(qtbot, panel, "equipose.train.start")
+    assert "name=value" in messages().pop()
+    (home / "there.safetensors").write_bytes(b"mine")
+    child(panel, "equipose.train.settings").setText("")
+    panel.settings.output.line.setText(str(home / "there.safetensors"))
+    click(qtbot, panel, "equipose.train.start")
+    assert "exists" in messages().pop()
+    assert (home / "there.safetensors").read_bytes() == b"mine"
+    detect = open_panel(viewer, "Detect")
+    click(qtbot, detect, "equipose.detect.start")
+    assert "train a model" in messages().pop()
+    detect.load_model(home / "there.safetensors")
+    assert "there.safetensors" in messages().pop()
+    assert len(viewer.layers) == 1
+
+
+def test_a_model_for_grey_images_refuses_colour(viewer, qtbot) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    tiny_model(viewer, qtbot)
+    viewer.layers.clear()
+    viewer.add_image(RNG.integers(0, 255, (100, 100, 3), np.uint8), rgb=True)
+    detect = open_panel(viewer, "Detect")
+    click(qtbot, detect, "equipose.detect.start")
+    wait(qtbot, detect)
+    assert len(messages()) == 1 and "(y, x)" in messages()[0]
+    assert len(viewer.layers) == 1
+
+
+def test_our_own_slips_leave_a_log_and_a_panel_that_works(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"))
+
+    def broken() -> Any:
+        yield from ()
+        raise RuntimeError("shapes cannot be multiplied")
+
+    panel._order = panel._new_order(None)
+    panel.run_job("Learning", broken())
+    wait(qtbot, panel)
+    assert len(messages()) == 1
+    (log,) = (home / "equipose" / "log").iterdir()
+    assert log.name in messages()[0]
+    assert "shapes cannot be multiplied" in log.read_text(encoding="utf-8")
+    assert panel.details.isVisibleTo(panel)
+    click(qtbot, panel, "equipose.train.details")
+    dialog = child(panel, "equipose.train.details_dialog")
+    assert dialog.isVisible()
+    dialog.close()
+    train(qtbot, panel)
+    assert panel.status.text().startswith("Done")
+
+
+@pytest.mark.parametrize("panel_class", [TrainWidget, DetectWidget])
+def test_every_control_has_a_name_and_a_tooltip(viewer, qtbot, panel_class) -> None:
+    panel = panel_class(viewer)
+    qtbot.addWidget(panel)
+    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider, QLineEdit)
+    for control in panel.findChildren(QWidget):
+        if not isinstance(control, kinds) or is_part_of_a_control(control, kinds):
+            continue
+        assert control.objectName().startswith("equipose."), control
+        assert control.toolTip(), control.objectName()
+    panel.detach()
+
+
+def is_part_of_a_control(control: QWidget, kinds: tuple[type, ...]) -> bool:
+    """Whether a widget is Qt's own part of another: the arrows of a combo box, a scroll bar."""
+    parent = control.parentWidget()
+    while parent is not None:
+        if isinstance(parent, kinds) or type(parent).__name__ in ("QAbstractScrollArea",):
+            return True
+        parent = parent.parentWidget()
+    return control.objectName().startswith("qt_") or "ScrollBar" in type(control).__name__
