@@ -13,11 +13,11 @@ from ..geometry import extract_boxes
 from ..inference import DetectionConfig, Picks, Progress, align, average, detect
 from ..models import SavedModel
 from ..simulation import sample_path
-from ..training import EpochReport, StepReport, TrainingRun, prepare_images, train
+from ..training import EpochReport, StepReport, TrainingRun, prepare_images, train_prepared
 from ._overlay import axis_at_rest, draw_overlay
 
 IMAGE = "ecoli_phase_contrast.tif"
-BOX_SIZE = 40
+BOX_SIZE = 32
 
 
 class DemoResult(NamedTuple):
@@ -77,11 +77,8 @@ def run_demo(
         seed=seed,
     )
     prepared = prepare_images(run, [image])
-    saved = yield from train(
-        prepared.boxes,
-        prepared.model_config,
-        prepared.training_config,
-        normalisation=prepared.normalisation,
+    saved = yield from train_prepared(
+        prepared,
         output=model_file,
         device=device,
         source={"run": asdict(run)},

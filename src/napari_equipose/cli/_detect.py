@@ -32,7 +32,10 @@ def detect(
     ],
     threshold: Annotated[
         float | None,
-        typer.Option(help="Leave out objects of a lower score; a score is at most 1."),
+        typer.Option(
+            help="Leave out objects of a lower score; a score is at most 1. By default what the "
+            "model's training images suggest."
+        ),
     ] = None,
     table_format: Annotated[
         str | None,
@@ -92,7 +95,9 @@ def detect(
         {"image": str(name), "table": str(path), "n": len(found[name].positions)}
         for name, path in zip(images, tables, strict=True)
     ]
-    values = {"model": str(model), "digest": saved.digest, "threshold": config.threshold}
+    if threshold is None:
+        threshold = saved.record.get("threshold")  # what the training images suggest
+    values = {"model": str(model), "digest": saved.digest, "threshold": threshold}
     display.result("\n".join(lines), values | {"tables": listed})
 
 

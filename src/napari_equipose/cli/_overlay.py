@@ -74,7 +74,13 @@ def draw_overlay(
             )
         )
     axes.scatter(
-        centre[:, 0], centre[:, 1], s=thickness**2, c="white", edgecolors="black", linewidths=0.5
+        centre[:, 0],
+        centre[:, 1],
+        s=thickness**2,
+        c="white",
+        edgecolors="black",
+        linewidths=0.5,
+        zorder=3,
     )
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)

@@ -1,6 +1,7 @@
 """What a command shows: progress on standard error, its result on standard output."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Generator
@@ -23,8 +24,6 @@ class Display:
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         self.quiet, self.as_json = quiet, as_json
-        self._bar: tqdm[Any] | None = None
-        self._began = 0.0
 
     def say(self, text: str) -> None:
         """Tell what is going on, on standard error."""
@@ -44,36 +43,60 @@ class Display:
         from ..training import EpochReport, StepReport
 
         hidden = self.quiet or not sys.stderr.isatty()
-        self._began = time.monotonic()
+        # tqdm shows nothing on a terminal that does not tell its size; this falls back to 80 x 24.
+        columns, rows = shutil.get_terminal_size()
+        size = {"ncols": columns, "nrows": rows}
+        with closing(job), tqdm(total=1, disable=hidden, leave=False, **size) as bar:
+            phases = _Phases(bar, what)
 
-        def show(report: "Progress | StepReport | EpochReport") -> None:
-            if isinstance(report, EpochReport):
-                self._show_training(report, f"validation loss {report.validation_loss:.2f}")
-            elif isinstance(report, StepReport):
-                self._show_training(report, f"loss {report.loss:.2f}")
-            else:
-                self._show_progress(report)
+            def show(report: "Progress | StepReport | EpochReport") -> None:
+                if isinstance(report, EpochReport):
+                    loss = f"validation loss {report.validation_loss:.2f}"
+                    phases.show_time(report.epoch, loss, report.seconds_left)
+                elif isinstance(report, StepReport):
+                    phases.show_time(
+                        report.epoch + 1, f"loss {report.loss:.2f}", report.seconds_left
+                    )
+                else:
+                    phases.show_count(report)
 
-        with closing(job), tqdm(desc=what, total=1.0, disable=hidden, leave=False) as bar:
-            self._bar = bar
             return finish(job, show)
 
-    def _show_progress(self, progress: "Progress") -> None:
-        bar = self._bar
-        assert bar is not None
-        bar.total = progress.total
-        if progress.message:
-            bar.set_description_str(progress.message, refresh=False)
-        bar.update(progress.done - bar.n)
 
-    def _show_training(self, report: "StepReport | EpochReport", loss: str) -> None:
-        """A bar of time, because minutes may end a run as well as epochs."""
-        bar = self._bar
-        assert bar is not None
-        bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
-        elapsed, left = time.monotonic() - self._began, report.seconds_left
-        share = elapsed / (elapsed + left) if isfinite(left) and left > 0 else 0.0
+class _Phases:
+    """One bar for a job of several phases: some are counted, some last as long as they may."""
+
+    def __init__(self, bar: "tqdm[Any]", what: str) -> None:
+        self.bar, self.what = bar, what
+        self.phase: str | None = None
+        self.began = 0.0
+
+    def show_time(self, epoch: int, loss: str, left: float) -> None:
+        """A phase whose end is told in seconds: minutes may end a training, or epochs."""
+        if self._enters("training"):
+            self.bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+            self.bar.reset(1)
+        elapsed = time.monotonic() - self.began
+        share = elapsed / (elapsed + left) if isfinite(left) and elapsed > 0 else 0.0
         wait = tqdm.format_interval(left) if isfinite(left) else "?"
-        bar.set_postfix_str(f"{wait} left, epoch {report.epoch}, {loss}", refresh=False)
-        bar.update(max(share - bar.n, 0))
-        bar.refresh()
+        self.bar.set_postfix_str(f"{wait} left, epoch {epoch}, {loss}", refresh=False)
+        self.bar.n = share
+        self.bar.refresh()
+
+    def show_count(self, progress: "Progress") -> None:
+        """A phase whose steps are counted."""
+        if self._enters(progress.message or self.what):
+            self.bar.bar_format = None
+            self.bar.set_postfix_str("", refresh=False)
+            self.bar.reset(progress.total)
+        self.bar.total = progress.total
+        self.bar.n = progress.done
+        self.bar.refresh()
+
+    def _enters(self, phase: str) -> bool:
+        """Whether a phase begins."""
+        if phase == self.phase:
+            return False
+        self.phase, self.began = phase, time.monotonic()
+        self.bar.set_description_str(phase, refresh=False)
+        return True

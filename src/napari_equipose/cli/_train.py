@@ -111,11 +111,8 @@ def train(
         training.write_run(save_config, run)
     size = prepared.boxes.shape[-1]
     display.say(f"training on {len(prepared.boxes)} boxes of {size} x {size} pixels")
-    job = training.train(
-        prepared.boxes,
-        prepared.model_config,
-        prepared.training_config,
-        normalisation=prepared.normalisation,
+    job = training.train_prepared(
+        prepared,
         output=target,
         kind=run.model,
         device=run.device,
@@ -125,7 +122,7 @@ def train(
     try:
         saved = display.run(job, "training")
     except KeyboardInterrupt:
-        if training.checkpoint_path(target).exists():
+        if target.exists() and any(target.parent.glob(f"{target.stem}*.checkpoint.*")):
             display.say(f"the best model so far is in {target}; --resume goes on from here")
         raise
     record = saved.record

@@ -2,13 +2,15 @@
 
 from ._align import align, average
 from ._cluster import cluster
-from ._detect import DetectionConfig, Picks, detect
+from ._detect import DetectionConfig, Picks, detect, suggest_threshold
 from ._encode import Encoding, encode
+from ._isolate import IsolatedBoxes, isolate
 from ._progress import Progress, finish
 
 __all__ = [
     "DetectionConfig",
     "Encoding",
+    "IsolatedBoxes",
     "Picks",
     "Progress",
     "align",
@@ -17,4 +19,6 @@ __all__ = [
     "detect",
     "encode",
     "finish",
+    "isolate",
+    "suggest_threshold",
 ]

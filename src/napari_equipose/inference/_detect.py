@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from ..geometry import InputError, wrap_angle
@@ -17,12 +18,17 @@ from ._progress import Progress
 from ._refine import Templates
 
 
+_USUAL_THRESHOLD = 0.2
+_LEAST_THRESHOLD = 0.02
+
+
 @dataclass(frozen=True, kw_only=True)
 class DetectionConfig:
     """How objects are found."""
 
-    threshold: float = 0.2
-    """Objects of a lower score are left out."""
+    threshold: float | None = None
+    """Objects of a lower score are left out; by default what the model's training images
+    suggest, see `suggest_threshold`."""
     min_distance: float | None = None
     """Candidates are at least so many pixels apart; by default a sixth of the object size."""
     rounds: int = 2
@@ -86,6 +92,41 @@ def detect(
     InputError
         If the image does not fit the model or the model can't run over images.
     """
+    threshold = config.threshold
+    if threshold is None:
+        threshold = float(saved.record.get("threshold", _USUAL_THRESHOLD))
+    found, _ = yield from search(saved, image, config, threshold, device)
+    return Picks(
+        *(
+            column.cpu().numpy().astype(np.float32)
+            for column in (found.position, wrap_angle(found.rotation), found.score, found.content)
+        )
+    )
+
+
+def suggest_threshold(scores: NDArray[np.floating[Any]]) -> float:
+    """Part true objects from chance fits by the scores of one search with a low threshold.
+
+    Chance fits crowd at low scores, by factors rather than by differences: Otsu's threshold on
+    the logarithm.
+    """
+    counted = np.asarray(scores)[np.asarray(scores) > _LEAST_THRESHOLD]
+    if len(counted) < 20:
+        return _USUAL_THRESHOLD
+    return float(np.exp(threshold_otsu(np.log(counted))))
+
+
+def search(
+    saved: SavedModel,
+    image: NDArray[Any],
+    config: DetectionConfig,
+    threshold: float,
+    device: str = "auto",
+) -> Generator[Progress, None, tuple["Objects", Explanation]]:
+    """Do the work of `detect`; return the objects with all that was used to draw them.
+
+    The explanation's residual is the normalised image without the objects.
+    """
     model = saved.model
     _check(saved, image)
     target = choose_device(device)
@@ -96,28 +137,24 @@ def detect(
     size = model.config.canonical_size
     min_distance = config.min_distance or size / 6
     explanation = Explanation(pixels, size)
-    found: _Objects | None = None
+    found: Objects | None = None
     for round_ in range(config.rounds):
         seen = explanation.residual[None, :, explanation.pad :, explanation.pad :]
         seen = seen[..., : pixels.shape[-2], : pixels.shape[-1]]
         candidates = yield from find_candidates(model, seen, config.tile_size, min_distance)
         yield Progress(round_, config.rounds, "fitting poses")
-        new = _take(explanation, candidates, config.threshold)
+        new = _take(explanation, candidates, threshold)
         found = new if found is None else found.join(new)
         if len(new.score) == 0:
             break
         found = yield from _settle(explanation, found)
     assert found is not None
     inside = (found.position >= -0.5) & (found.position < torch.tensor(pixels.shape[-2:]) - 0.5)
-    keep = (found.score >= config.threshold) & inside.all(1)
+    keep = (found.score >= threshold) & inside.all(1)
     found = found.select(keep.nonzero().squeeze(1))
     found = found.select(found.score.argsort(descending=True))
-    return Picks(
-        *(
-            column.cpu().numpy().astype(np.float32)
-            for column in (found.position, wrap_angle(found.rotation), found.score, found.content)
-        )
-    )
+    explanation.redraw(found.position, found.rotation, found.templates)
+    return found, explanation
 
 
 def _check(saved: SavedModel, image: NDArray[Any]) -> None:
@@ -139,49 +176,51 @@ def _check(saved: SavedModel, image: NDArray[Any]) -> None:
         )
 
 
-class _Objects(NamedTuple):
+class Objects(NamedTuple):
+    """Objects of an image with their pictures."""
+
     position: Tensor
     rotation: Tensor
     score: Tensor
     content: Tensor
     templates: Templates
 
-    def select(self, rows: Tensor) -> "_Objects":
-        pictures, level, mask = self.templates
-        columns = (column[rows] for column in self[:4])
-        return _Objects(*columns, Templates(pictures[rows], level[rows], mask))
+    def select(self, rows: Tensor) -> "Objects":
+        return Objects(*(column[rows] for column in self[:4]), self.templates.select(rows))
 
-    def join(self, other: "_Objects") -> "_Objects":
+    def join(self, other: "Objects") -> "Objects":
         columns = (torch.cat(pair) for pair in zip(self[:4], other[:4], strict=True))
-        mine, theirs = self.templates, other.templates
-        pictures = torch.cat((mine.pictures, theirs.pictures))
-        level = torch.cat((mine.level, theirs.level))
-        return _Objects(*columns, Templates(pictures, level, mine.mask))
+        return Objects(*columns, self.templates.join(other.templates))
 
 
-def _take(explanation: Explanation, candidates: Candidates, threshold: float) -> _Objects:
+def _take(explanation: Explanation, candidates: Candidates, threshold: float) -> Objects:
     """Fit candidates to what is left of the image and take those that explain enough of it."""
-    position, rotation, score = explanation.refine(
-        candidates.position, candidates.rotation, candidates.templates, None, steps=6
+    empty = candidates.position.new_zeros(len(candidates.position))
+    objects = Objects(
+        candidates.position, candidates.rotation, empty, candidates.content, candidates.templates
     )
-    objects = _Objects(position, rotation, score, candidates.content, candidates.templates)
-    objects = objects.select((score > threshold / 2).nonzero().squeeze(1))
-    pictures, discs, corner = explanation.draw(*objects[:2], objects.templates)
+    for steps, least in ((2, threshold / 4), (5, threshold / 2)):  # most are dropped early
+        position, rotation, score, templates = explanation.refine(
+            *objects[:2], objects.templates, None, steps
+        )
+        objects = Objects(position, rotation, score, objects.content, templates)
+        objects = objects.select((score > least).nonzero().squeeze(1))
+    pictures, weights, corner = explanation.draw(*objects[:2], objects.templates)
     level = objects.templates.level
-    taken = explanation.accept(pictures, discs, level, corner, threshold / 2)
+    taken = explanation.accept(pictures, weights, level, corner, threshold / 2)
     return objects.select(torch.from_numpy(taken).to(position.device))
 
 
 def _settle(
-    explanation: Explanation, objects: _Objects, sweeps: int = 2
-) -> Generator[Progress, None, _Objects]:
+    explanation: Explanation, objects: Objects, sweeps: int = 2
+) -> Generator[Progress, None, Objects]:
     """Fit all objects again, each to the image without the others; score them so."""
     for sweep in range(sweeps):
         own = explanation.draw(*objects[:2], objects.templates)[0]
-        position, rotation, score = explanation.refine(
+        position, rotation, score, templates = explanation.refine(
             *objects[:2], objects.templates, own, steps=4
         )
-        objects = _Objects(position, rotation, score, objects.content, objects.templates)
+        objects = Objects(position, rotation, score, objects.content, templates)
         explanation.redraw(*objects[:2], objects.templates)
         yield Progress(sweep + 1, sweeps, "fitting poses")
     return objects

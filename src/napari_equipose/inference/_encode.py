@@ -92,6 +92,6 @@ def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Enco
     posterior = saved.model.infer(images)
     templates = decode_templates(saved.model, posterior.content)
     poses: Poses = posterior.poses
-    poses, score = refine_poses(images, templates, poses, iterations=8 if refine else 0)
+    poses, score, _ = refine_poses(images, templates, poses, iterations=8 if refine else 0)
     columns = (poses.rotation, poses.translation, score, posterior.content)
     return Encoding(*(column.cpu().numpy() for column in columns))

@@ -43,7 +43,7 @@ class Explanation:
 
     def refine(
         self, position: Tensor, rotation: Tensor, templates: Templates, own: Tensor | None, steps: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Templates]:
         """Fit objects to what is left of the image without them.
 
         Parameters
@@ -55,24 +55,26 @@ class Explanation:
         Returns
         -------
         position, rotation, score : Tensor
+        Templates
+            Scaled to the contrast that fits.
         """
         boxes, corner = self.boxes(position, self.residual)
         if own is not None:
             boxes = boxes + own
         middle = corner - self.pad + self.side // 2
         poses = Poses(rotation, position - middle)
-        poses, score = refine_poses(boxes, templates, poses, steps)
-        return poses.translation + middle, poses.rotation, score
+        poses, score, contrast = refine_poses(boxes, templates, poses, steps)
+        scaled = templates._replace(pictures=templates.pictures * contrast)
+        return poses.translation + middle, poses.rotation, score, scaled
 
     def draw(self, position: Tensor, rotation: Tensor, templates: Templates) -> tuple[Tensor, ...]:
-        """Draw objects: pictures and disc weights (n, ...), and the corners of their boxes."""
+        """Draw objects: pictures and weights (n, ...), and the corners of their boxes."""
         corner = self.boxes(position, self.residual)[1]
         poses = Poses(rotation, position - (corner - self.pad + self.side // 2))
         shape = (self.side, self.side)
-        disc = templates.mask.expand(len(position), 1, -1, -1)
         return (
             apply_poses(templates.pictures, poses, shape),
-            apply_poses(disc, poses, shape),
+            apply_poses(templates.weight, poses, shape),
             corner,
         )
 
@@ -84,11 +86,11 @@ class Explanation:
             self.residual[:, y : y + self.side, x : x + self.side] -= picture
 
     def accept(
-        self, pictures: Tensor, discs: Tensor, level: Tensor, corner: Tensor, threshold: float
+        self, pictures: Tensor, weights: Tensor, level: Tensor, corner: Tensor, threshold: float
     ) -> NDArray[np.intp]:
         """Take objects one by one, the one that explains most first, and explain it away.
 
-        An object's gain is the part of the power within its disc that it explains beyond what
+        An object's gain is the part of the power on it and its rim that it explains beyond what
         the objects taken before it explain already; it is taken while that is at least
         ``threshold``. ``residual`` is what remains.
 
@@ -98,7 +100,7 @@ class Explanation:
             The objects taken.
         """
         residual, image = self.residual.cpu().numpy(), self.image.cpu().numpy()
-        drawn, weight = pictures.cpu().numpy(), discs.cpu().numpy()
+        drawn, weight = pictures.cpu().numpy(), weights.cpu().numpy()
         base, start = level.cpu().numpy(), corner.cpu().numpy()
         side = self.side
         views = [np.s_[:, y : y + side, x : x + side] for y, x in start]

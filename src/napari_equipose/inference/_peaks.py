@@ -1,6 +1,7 @@
 """Where objects may be: the encoder run over a whole image, tile by tile."""
 
 from collections.abc import Generator, Iterator
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ def find_candidates(
         yield Progress(done, len(tiles), "encoding")
     places = _maxima(attention, max(round(min_distance / b), 1))
     # More objects than fit into the image are not there.
-    most = max(int(16 * height * width / config.canonical_size**2), 16)
+    most = max(int(6 * height * width / config.canonical_size**2), 16)
     order = attention[places[:, 0], places[:, 1]].argsort(descending=True)[:most]
     places = places[order]
     parts = []
@@ -65,9 +66,7 @@ def find_candidates(
         parts.append(_read(model, padded, chunk, margin, hypotheses))
         yield Progress(len(parts) * 256, len(places), "reading poses")
     joined = [torch.cat([part[i] for part in parts]) for i in range(3)]
-    pictures = torch.cat([part[3].pictures for part in parts])
-    level = torch.cat([part[3].level for part in parts])
-    templates = Templates(pictures, level, parts[0][3].mask)
+    templates = reduce(Templates.join, [part[3] for part in parts])
     return Candidates(*joined, templates)
 
 
@@ -111,14 +110,14 @@ def _read(
     target = boxes - templates.level
     poses = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
     drawn = apply_poses(templates.pictures, poses)
-    fit = explained(target, drawn, templates, poses).reshape(len(places), n)
+    fit = explained(target, drawn, apply_poses(templates.weight, poses)).reshape(len(places), n)
     choice = fit.argmax(1)
     flat = rows[:, 0] * n + choice
     return (
         places * b + translation[rows[:, 0], choice],
         rotation[rows[:, 0], choice],
         content[rows[:, 0], choice],
-        Templates(templates.pictures[flat], templates.level[flat], templates.mask),
+        templates.select(flat),
     )
 
 

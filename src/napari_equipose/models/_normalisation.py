@@ -26,6 +26,10 @@ class Normalisation:
     background_sigma: float | None = None
     """Of a large image, slow changes are removed: standard deviation, in pixels, of the Gaussian
     that estimates the background. By default only the median is removed."""
+    polarity: Literal["dark", "bright"] | None = None
+    """Of the objects of a large image of little noise. What is brighter than the surroundings of
+    dark objects, such as halos and gaps, is levelled, lest it is learnt as an object; and the
+    other way round. Of noisy images it would cut half of the noise: leave it out."""
     clip: float = 6.0
     """Of "standard": values beyond so many standard deviations are cut."""
 
@@ -91,4 +95,9 @@ class Normalisation:
             background, contrast = background[..., None], contrast[..., None]
         scaled -= background
         scaled /= contrast
-        return np.clip(scaled, -self.clip, self.clip, out=scaled)
+        low, high = -self.clip, self.clip
+        if self.polarity == "dark":
+            high = 0.0
+        elif self.polarity == "bright":
+            low = 0.0
+        return np.clip(scaled, low, high, out=scaled)

@@ -68,6 +68,9 @@ class TargetVAEConfig:
     """Of the Gaussian likelihood; fitted by default."""
     mask_radius: float | None = None
     """Pixels farther from the centre of the box do not count; by default all count."""
+    focus: float | None = None
+    """Pixels count less the farther they are from the centre of the box: standard deviation, in
+    pixels, of the Gaussian that weighs them. Keeps neighbours out where objects are crowded."""
     temperature: float = 1.0
     """Of the Gumbel-softmax sample of rotation and translation."""
     enumerate_rotations: bool = False
@@ -81,7 +84,7 @@ class TargetVAEConfig:
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
-        for name in ("translation_std", "rotation_std", "noise_std", "mask_radius", "temperature"):
+        for name in ("translation_std", "rotation_std", "noise_std", "mask_radius", "focus", "temperature"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be positive, got {value}.")
@@ -286,8 +289,15 @@ class TargetVAE(nn.Module):
             "canonical_mask": smooth_disc_mask(config.canonical_size, edge=2.0),
             "pixel_mask": smooth_disc_mask(config.box_size, config.mask_radius or config.box_size),
         }
+        if config.focus is not None:
+            distance = centred_grid((config.box_size,) * 2).norm(dim=-1)
+            buffers["pixel_mask"] = buffers["pixel_mask"] * torch.exp(
+                -0.5 * (distance / config.focus).square()
+            )
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
+        self.content_held = False
+        """Whether objects are drawn with content zero, as at the start of some trainings."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -372,6 +382,8 @@ class TargetVAE(nn.Module):
             translation = translation + offset + spread * torch.randn_like(offset)
         content = mean(maps.content)
         content = content + mean(maps.content_log_std.exp()) * torch.randn_like(content)
+        if self.content_held:
+            content = torch.zeros_like(content)
         return log_weight.exp(), Poses(rotation, translation), content
 
     def _grouped(self, value: Tensor) -> Tensor:

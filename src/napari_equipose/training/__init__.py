@@ -6,6 +6,7 @@ from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
 from ._presets import Preset, preset
 from ._proposals import Candidates, propose, propose_many
+from ._rounds import Report, train_prepared
 from ._run_file import TrainingRun, read_run, write_run
 from ._train import train
 
@@ -14,6 +15,7 @@ __all__ = [
     "EpochReport",
     "PreparedRun",
     "Preset",
+    "Report",
     "StepReport",
     "TrainingBoxes",
     "TrainingConfig",
@@ -31,5 +33,6 @@ __all__ = [
     "propose_many",
     "read_run",
     "train",
+    "train_prepared",
     "write_run",
 ]

@@ -55,6 +55,9 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     validation_images: int = 2000
     """At most so many images are held out."""
+    content_delay: int = 0
+    """Epochs during which the content is held at zero, so that all objects first agree on one
+    canonical frame."""
     quarter_turns: bool = False
     """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
     gradient_clip: float = 1000.0
@@ -179,6 +182,8 @@ def fit(
     try:
         while state.epoch < config.epochs and not _ended(config, state):
             reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
+            if hasattr(model, "content_held"):
+                model.content_held = state.epoch < config.content_delay
             order = _order(train_rows, steps, config, state.epoch)
             for step, rows in enumerate(order):
                 done = _progress(config, state.epoch + step / steps, time.monotonic() - began)
@@ -206,6 +211,8 @@ def fit(
             terms = _validate(model, images, held_rows, config, device)
             held = sum(terms.values())
             state.epoch += 1
+            if state.epoch == config.content_delay + 1:
+                state.best_loss = inf  # the bound with content is another one
             best = _judge(config, state, held)
             state.seconds = time.monotonic() - began
             state.last = {name: value.clone() for name, value in model.state_dict().items()}
@@ -227,6 +234,8 @@ def fit(
     finally:
         if state.best:
             model.load_state_dict(state.best)
+        if hasattr(model, "content_held"):
+            model.content_held = False
 
 
 def _order(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequence[Tensor]:

@@ -1,7 +1,7 @@
 """From what a user opens to the boxes that a model is trained on."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..geometry import InputError, extract_boxes
 from ..models import Normalisation
-from ._proposals import propose
 
 
 class TrainingBoxes(NamedTuple):
@@ -49,36 +48,28 @@ def boxes_from_images(
     images: Sequence[NDArray[Any]],
     box_size: int,
     normalisation: Normalisation,
-    *,
-    polarity: Literal["either", "dark", "bright"] = "either",
-    positions: Sequence[NDArray[np.floating[Any]]] | None = None,
+    positions: Sequence[NDArray[np.floating[Any]]],
 ) -> TrainingBoxes:
-    """Cut boxes from large images: around given positions, or around proposed candidates.
+    """Cut boxes around positions out of large images.
 
     Parameters
     ----------
     images : sequence of array, shape (y, x) or (y, x, 3)
     box_size : int
-        Side of a square that holds one object with a little margin, in pixels.
+        Side of the boxes in pixels.
     normalisation : Normalisation
         Applied to each image as a whole.
-    polarity : {"either", "dark", "bright"}
-        Of the objects against their background.
-    positions : sequence of array, shape (n, 2), optional
-        Centres (y, x) in pixels for each image; proposed when not given.
+    positions : sequence of array, shape (n, 2)
+        Centres (y, x) in pixels for each image.
 
     Raises
     ------
     InputError
-        If a box is larger than an image, or there is no candidate.
+        If a box is larger than an image.
     """
-    found: list[NDArray[np.float32]] = []
-    boxes: list[NDArray[np.float32]] = []
-    for index, image in enumerate(images):
-        if positions is None:
-            places = propose(image, box_size, polarity).positions
-        else:
-            places = np.asarray(positions[index], np.float32).reshape(-1, 2)
-        found.append(places.astype(np.float32))
-        boxes.append(extract_boxes(normalisation.of_image(image), places, box_size))
+    found = [np.asarray(places, np.float32).reshape(-1, 2) for places in positions]
+    boxes = [
+        extract_boxes(normalisation.of_image(image), places, box_size)
+        for image, places in zip(images, found, strict=True)
+    ]
     return TrainingBoxes(torch.from_numpy(np.concatenate(boxes)), found)

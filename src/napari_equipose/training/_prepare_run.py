@@ -1,19 +1,24 @@
 """From the settings of a run and its images to all that `train` wants."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from ..geometry import InputError
 from ..models import Normalisation, TargetVAEConfig
 from ._fit import TrainingConfig
 from ._prepare import boxes_from_images, boxes_from_stack
+from ._proposals import propose_many
 from ._run_file import TrainingRun
 
 _LEAST_BOXES = 10
+_LITTLE_NOISE = 0.25
+"""Of the local contrast."""
 
 
 class PreparedRun(NamedTuple):
@@ -26,6 +31,9 @@ class PreparedRun(NamedTuple):
     normalisation: Normalisation
     positions: list[NDArray[np.float32]]
     """For each large image the centres (y, x) of its boxes, in pixels; empty for a stack."""
+    images: tuple[NDArray[Any], ...] = ()
+    """Large images to look at again with what was learnt from the first boxes; none for a stack
+    or for boxes around given positions."""
 
 
 def prepare_stack(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
@@ -71,17 +79,76 @@ def prepare_images(
     likelihood = _likelihood(run)
     if likelihood == "auto":
         likelihood = "gaussian"
-    normalisation = _normalisation(likelihood, float(run.box_size))
-    boxes, places = boxes_from_images(
-        images, run.box_size, normalisation, polarity=run.polarity, positions=positions
+    if positions is None:
+        found = propose_many(images, run.box_size, run.polarity)
+        positions = [candidates.positions for candidates in found]
+        polarity = found[0].polarity
+        looked_for = tuple(images)
+        _check_count(sum(map(len, positions)), run.box_size)
+    else:
+        polarity = _polarity(images, positions, run)
+        looked_for = ()
+    normalisation = Normalisation(kind="unit")
+    if likelihood == "gaussian":
+        normalisation = _flattening(images, run.box_size, polarity)
+    # The box of the model has room around the object for what a rough position misses.
+    model_box = 2 * round(0.625 * run.box_size)
+    boxes, places = boxes_from_images(images, model_box, normalisation, positions)
+    prepared = _prepared(
+        run, boxes, places, likelihood, normalisation, _for_images(run.box_size, run.settings)
     )
-    if positions is None and len(boxes) < _LEAST_BOXES:
+    return prepared._replace(images=looked_for)
+
+
+def _check_count(n: int, box_size: int) -> None:
+    if n < _LEAST_BOXES:
         raise InputError(
-            f"only {len(boxes)} candidates for objects in boxes of {run.box_size} pixels were "
-            f"found, and training needs at least {_LEAST_BOXES}: check the box size and the "
-            "polarity, or give more images."
+            f"only {n} candidates for objects in boxes of {box_size} pixels were found, and "
+            f"training needs at least {_LEAST_BOXES}: check the box size and the polarity, or "
+            "give more images."
         )
-    return _prepared(run, boxes, places, likelihood, normalisation)
+
+
+def _polarity(
+    images: Sequence[NDArray[Any]],
+    positions: Sequence[NDArray[np.floating[Any]]],
+    run: TrainingRun,
+) -> Literal["dark", "bright"]:
+    """Polarity of the objects at given positions: by the level of their middles."""
+    assert run.box_size is not None
+    if run.polarity != "either":
+        return run.polarity
+    flat = Normalisation(background_sigma=float(run.box_size))
+    size = max(run.box_size // 4, 1)
+    boxes = boxes_from_images(images, size, flat, positions).boxes
+    return "dark" if float(boxes.median()) < 0 else "bright"
+
+
+def _flattening(
+    images: Sequence[NDArray[Any]], box_size: int, polarity: Literal["dark", "bright"]
+) -> Normalisation:
+    """Choose how to flatten images: sharply where there is little noise, gently else."""
+    sharp = Normalisation(background_sigma=0.375 * box_size)
+    flat = sharp.of_image(np.asarray(images[0]))
+    grey = flat.mean(-1) if flat.ndim == 3 else flat
+    # A kernel blind to slopes and edges leaves the noise (Immerkaer, 1996).
+    kernel = np.outer((1, -2, 1), (1, -2, 1)) / 6
+    noise = float(np.median(np.abs(ndimage.convolve(grey, kernel)))) / 0.6745
+    if noise < _LITTLE_NOISE:
+        return replace(sharp, polarity=polarity)
+    return Normalisation(background_sigma=float(box_size), clip=4.0)
+
+
+def _for_images(box_size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of the model that follow from the size of an object in a large image."""
+    follow = {
+        "object_size": box_size + 1 - box_size % 2,
+        "translation_range": box_size / 6,
+        "translation_std": box_size / 12,
+        "focus": 0.32 * box_size,
+        "binning": max(1, round(box_size / 16)),
+    }
+    return {name: value for name, value in follow.items() if name not in settings}
 
 
 def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:
@@ -104,10 +171,8 @@ def _likelihood(run: TrainingRun) -> str:
     return str(run.settings.get("likelihood", run.likelihood))
 
 
-def _normalisation(likelihood: str, background_sigma: float | None = None) -> Normalisation:
-    if likelihood == "bernoulli":
-        return Normalisation(kind="unit")
-    return Normalisation(kind="standard", background_sigma=background_sigma)
+def _normalisation(likelihood: str) -> Normalisation:
+    return Normalisation(kind="unit" if likelihood == "bernoulli" else "standard")
 
 
 def _prepared(
@@ -116,9 +181,12 @@ def _prepared(
     positions: list[NDArray[np.float32]],
     likelihood: str,
     normalisation: Normalisation,
+    follow: dict[str, Any] | None = None,
 ) -> PreparedRun:
     n, channels, box_size = boxes.shape[:3]
     model, training = run.configurations(
         box_size=box_size, channels=channels, n_images=n, likelihood=likelihood
     )
+    if follow and run.preset != "paper":
+        model = replace(model, **follow)
     return PreparedRun(boxes, model, training, normalisation, positions)

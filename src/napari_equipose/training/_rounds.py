@@ -1,0 +1,138 @@
+"""Learning from large images: first roughly, then again from what was found."""
+
+import shutil
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._files import atomic_path
+from ..inference import IsolatedBoxes, Progress, isolate
+from ..models import SavedModel, load_model, save_model
+from ._checkpoint import checkpoint_path
+from ._fit import EpochReport, StepReport
+from ._prepare_run import PreparedRun
+from ._train import train
+
+_FIRST_PART = 0.4
+"""Of the epochs and of the time."""
+_LEAST_BOXES = 20
+_CALIBRATION_IMAGES = 3
+
+Report = StepReport | EpochReport | Progress
+
+
+def train_prepared(
+    prepared: PreparedRun,
+    *,
+    output: Path,
+    kind: str = "target-vae",
+    device: str = "auto",
+    resume: bool = False,
+    source: dict[str, Any] | None = None,
+) -> Generator[Report, None, SavedModel]:
+    """Train as `train` does; on large images in two rounds.
+
+    Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
+    one typical object from the middle of the boxes, its content held at zero. That model finds
+    objects in the images; each is cut out with the others explained away, and the second round
+    learns from those boxes. The threshold that parts objects from chance fits in these images
+    goes into the model's record.
+
+    Parameters
+    ----------
+    prepared : PreparedRun
+    output, kind, device, resume, source
+        As for `train`. While the first round runs, ``output`` is its model; the file
+        ``M.round1.safetensors`` is there until the run is complete.
+
+    Yields
+    ------
+    StepReport, EpochReport or Progress
+        Epochs are counted through both rounds.
+
+    Returns
+    -------
+    SavedModel
+
+    Raises
+    ------
+    InputError
+        As for `train`.
+    """
+    output = Path(output)
+    settings: dict[str, Any] = {"kind": kind, "device": device, "source": source}
+    settings["normalisation"] = prepared.normalisation
+    if not prepared.images:
+        rest = prepared.training_config
+        return (
+            yield from train(
+                prepared.boxes, prepared.model_config, rest, output=output, resume=resume, **settings
+            )
+        )
+    model, whole = prepared.model_config, prepared.training_config
+    first_epochs = max(1, round(_FIRST_PART * whole.epochs))
+    minutes = whole.minutes and _FIRST_PART * whole.minutes
+    first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
+    size = round(model.canonical_size * 2 / 3)
+    rough = replace(model, object_size=size + 1 - size % 2)
+    if model.focus is not None:
+        rough = replace(rough, focus=0.6 * model.focus)
+    located = output.with_name(f"{output.stem}.round1.safetensors")
+    if not (resume and located.exists() and not checkpoint_path(located).exists()):
+        again = resume and checkpoint_path(located).exists()
+        job = train(prepared.boxes, rough, first, output=located, resume=again, **settings)
+        for report in job:
+            if isinstance(report, EpochReport):
+                if report.best:
+                    with atomic_path(output) as temporary:
+                        shutil.copyfile(located, temporary)
+                report = report._replace(epochs=whole.epochs)
+            yield report
+    second = replace(
+        whole,
+        epochs=max(1, whole.epochs - first_epochs),
+        minutes=whole.minutes and (1 - _FIRST_PART) * whole.minutes,
+        content_delay=min(2, whole.epochs - 1),
+    )
+    boxes = yield from _boxes(load_model(located), prepared, device)
+    again = resume and checkpoint_path(output).exists()
+    for report in (job := train(boxes, model, second, output=output, resume=again, **settings)):
+        if isinstance(report, EpochReport):
+            report = report._replace(epoch=report.epoch + first_epochs, epochs=whole.epochs)
+        yield report
+    del job
+    saved = yield from _calibrated(output, prepared, device)
+    for path in (located, located.with_name(f"{located.stem}.log.csv")):
+        path.unlink(missing_ok=True)
+    return saved
+
+
+def _boxes(
+    saved: SavedModel, prepared: PreparedRun, device: str
+) -> Generator[Progress, None, Tensor]:
+    """Boxes of single objects, or the first boxes again where next to none is found."""
+    parts: list[IsolatedBoxes] = []
+    for image in prepared.images:
+        part = yield from isolate(saved, image, prepared.model_config.box_size, device)
+        parts.append(part)
+    boxes = torch.cat([part.boxes for part in parts])
+    return boxes if len(boxes) >= _LEAST_BOXES else prepared.boxes
+
+
+def _calibrated(
+    path: Path, prepared: PreparedRun, device: str
+) -> Generator[Progress, None, SavedModel]:
+    """Put the threshold that suits the training images into the model file."""
+    saved = load_model(path)
+    thresholds = []
+    for image in prepared.images[:_CALIBRATION_IMAGES]:
+        part = yield from isolate(saved, image, prepared.model_config.box_size, device)
+        thresholds.append(part.threshold)
+    record = saved.record | {"threshold": round(sum(thresholds) / len(thresholds), 4)}
+    saved.model.to("cpu")  # type: ignore[attr-defined]
+    save_model(path, saved.model, saved.normalisation, record)
+    return load_model(path)
