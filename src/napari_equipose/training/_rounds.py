@@ -66,14 +66,10 @@ def train_prepared(
     output = Path(output)
     settings: dict[str, Any] = {"kind": kind, "device": device, "source": source}
     settings["normalisation"] = prepared.normalisation
-    if not prepared.images:
-        rest = prepared.training_config
-        return (
-            yield from train(
-                prepared.boxes, prepared.model_config, rest, output=output, resume=resume, **settings
-            )
-        )
     model, whole = prepared.model_config, prepared.training_config
+    if not prepared.images:
+        job = train(prepared.boxes, model, whole, output=output, resume=resume, **settings)
+        return (yield from job)
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     minutes = whole.minutes and _FIRST_PART * whole.minutes
     first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
@@ -85,13 +81,18 @@ def train_prepared(
     if not (resume and located.exists() and not checkpoint_path(located).exists()):
         again = resume and checkpoint_path(located).exists()
         job = train(prepared.boxes, rough, first, output=located, resume=again, **settings)
-        for report in job:
-            if isinstance(report, EpochReport):
-                if report.best:
-                    with atomic_path(output) as temporary:
-                        shutil.copyfile(located, temporary)
-                report = report._replace(epochs=whole.epochs)
-            yield report
+        try:
+            for report in job:
+                if isinstance(report, EpochReport):
+                    if report.best:
+                        _copy(located, output)
+                    report = report._replace(epochs=whole.epochs)
+                yield report
+        except (GeneratorExit, KeyboardInterrupt):
+            job.close()
+            if located.exists() and not output.exists():  # within the first epoch
+                _copy(located, output)
+            raise
     second = replace(
         whole,
         epochs=max(1, whole.epochs - first_epochs),
@@ -100,15 +101,19 @@ def train_prepared(
     )
     boxes = yield from _boxes(load_model(located), prepared, device)
     again = resume and checkpoint_path(output).exists()
-    for report in (job := train(boxes, model, second, output=output, resume=again, **settings)):
+    for report in train(boxes, model, second, output=output, resume=again, **settings):
         if isinstance(report, EpochReport):
             report = report._replace(epoch=report.epoch + first_epochs, epochs=whole.epochs)
         yield report
-    del job
     saved = yield from _calibrated(output, prepared, device)
     for path in (located, located.with_name(f"{located.stem}.log.csv")):
         path.unlink(missing_ok=True)
     return saved
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _boxes(
