@@ -45,18 +45,15 @@ class Display:
         hidden = self.quiet or not sys.stderr.isatty()
         # tqdm shows nothing on a terminal that does not tell its size; this falls back to 80 x 24.
         columns, rows = shutil.get_terminal_size()
-        size = {"ncols": columns, "nrows": rows}
-        with closing(job), tqdm(total=1, disable=hidden, leave=False, **size) as bar:
+        bar = tqdm(desc=what, total=1, disable=hidden, leave=False, ncols=columns, nrows=rows)
+        with closing(job), bar:
             phases = _Phases(bar, what)
 
             def show(report: "Progress | StepReport | EpochReport") -> None:
                 if isinstance(report, EpochReport):
-                    loss = f"validation loss {report.validation_loss:.2f}"
-                    phases.show_time(report.epoch, loss, report.seconds_left)
+                    phases.show_time(report.epoch, report.validation_loss, report.seconds_left)
                 elif isinstance(report, StepReport):
-                    phases.show_time(
-                        report.epoch + 1, f"loss {report.loss:.2f}", report.seconds_left
-                    )
+                    phases.show_time(report.epoch + 1, report.loss, report.seconds_left)
                 else:
                     phases.show_count(report)
 
@@ -71,7 +68,7 @@ class _Phases:
         self.phase: str | None = None
         self.began = 0.0
 
-    def show_time(self, epoch: int, loss: str, left: float) -> None:
+    def show_time(self, epoch: int, loss: float, left: float) -> None:
         """A phase whose end is told in seconds: minutes may end a training, or epochs."""
         if self._enters("training"):
             self.bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
@@ -79,7 +76,7 @@ class _Phases:
         elapsed = time.monotonic() - self.began
         share = elapsed / (elapsed + left) if isfinite(left) and elapsed > 0 else 0.0
         wait = tqdm.format_interval(left) if isfinite(left) else "?"
-        self.bar.set_postfix_str(f"{wait} left, epoch {epoch}, {loss}", refresh=False)
+        self.bar.set_postfix_str(f"{wait} left, epoch {epoch}, loss {loss:.2f}", refresh=False)
         self.bar.n = share
         self.bar.refresh()
 
