@@ -152,6 +152,23 @@ def test_an_interrupt_keeps_the_model_and_resume_goes_on(
     assert list(pd.read_csv(tmp_path / "m.log.csv")["epoch"]) == list(range(1, done + 2))
 
 
+@pytest.mark.parametrize("source", [["stack.npy"], ["scene0.tif", "--box-size", "32"]])
+def test_an_interrupt_within_the_first_epoch_leaves_a_model(
+    work: Path, tmp_path: Path, source: list[str]
+) -> None:
+    model = tmp_path / "m.safetensors"
+    command = [EQUIPOSE, "train", *source, "-o", str(model), *short(1)]
+    command += ["--set", "steps_per_epoch=1000000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=work) as process:
+        assert process.stderr is not None
+        assert "training on" in process.stderr.readline()
+        time.sleep(3)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert load_model(model).record["epochs"] == 0
+
+
 # Encoding
 
 
@@ -309,6 +326,7 @@ def test_an_image_without_candidates_is_refused(tmp_path: Path) -> None:
 
 def test_bad_input_of_encode_and_detect_is_one_line(work: Path, tmp_path: Path) -> None:
     model, scene, table = work / "scenes.safetensors", work / "scene0.tif", tmp_path / "t.csv"
+    boxes = work / "boxes.safetensors"
     flat = broken(tmp_path, "flat.tif", np.ones((64, 64)))
     (tmp_path / "file").touch()
     (tmp_path / "twin").mkdir()
@@ -318,10 +336,10 @@ def test_bad_input_of_encode_and_detect_is_one_line(work: Path, tmp_path: Path) 
     cases: list[tuple[tuple[object, ...], str]] = [
         (("encode", work / "stack.npy", work / "stack.npy", "-o", table), "not a model file"),
         (("encode", tmp_path / "no.safetensors", scene, "-o", table), "no such file"),
-        (("encode", work / "boxes.safetensors", wrong_size, "-o", table), "boxes of"),
+        (("encode", boxes, wrong_size, "-o", table), "boxes of"),
         (("encode", model, work / "stack.npy", "-o", tmp_path / "t.xls"), ".csv or .star"),
         (("encode", model, work / "stack.npy", "-o", table, "--classes", "x"), "--classes"),
-        (("encode", model, work / "stack.npy", "-o", table, "--classes", 99), "99 classes"),
+        (("encode", boxes, work / "stack.npy", "-o", table, "--classes", 99), "99 classes"),
         (("detect", model, flat, "-o", table), "constant"),
         (("detect", model, work / "stack.mrcs", "-o", table), "wanted one image"),
         (("detect", model, scene, "-o", tmp_path / "t.box"), "written as"),
