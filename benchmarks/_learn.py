@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from napari_equipose.models import SavedModel
-from napari_equipose.training import EpochReport, PreparedRun, TrainingRun, train
+from napari_equipose.training import EpochReport, PreparedRun, TrainingRun, train_prepared
 
 
 def learn(
@@ -25,11 +25,8 @@ def learn(
         For each mark that was reached, in minutes, a model file.
     """
     copies: dict[float, Path] = {}
-    job = train(
-        prepared.boxes,
-        prepared.model_config,
-        prepared.training_config,
-        normalisation=prepared.normalisation,
+    job = train_prepared(
+        prepared,
         output=output,
         kind=run.model,
         device=run.device,
@@ -43,7 +40,7 @@ def learn(
         if not isinstance(report, EpochReport):
             continue
         print(
-            f"epoch {report.epoch}: validation loss {report.validation_loss:.2f} "
+            f"epoch {report.epoch} of {report.epochs}: loss {report.validation_loss:.2f} "
             f"at {report.seconds / 60:.1f} min",
             file=sys.stderr,
         )

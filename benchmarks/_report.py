@@ -88,7 +88,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def print_json(name: str, results: dict[str, Any]) -> None:
     """Print everything on one line, for other programs."""
-    print(json.dumps({"benchmark": name, "machine": machine(), **results}, default=_plain))
+    print(json.dumps(_plain({"benchmark": name, "machine": machine(), **results}), allow_nan=False))
 
 
 def _text(value: Any) -> str:
@@ -96,4 +96,13 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+    """Make what JSON can hold: what is not a number becomes null."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -80,7 +80,7 @@ def main() -> None:
     found = table[["y", "x"]].to_numpy()
     scores = pick_scores(found, truth.positions, TOLERANCE)
     angle = median_angle_error(found, np.radians(table["rotation"].to_numpy()), truth)
-    all_picks = finish(detect(saved, image, DetectionConfig(threshold=0.0)))
+    all_picks = finish(detect(saved, image, DetectionConfig(threshold=0.01)))
     best = best_f1(all_picks.positions, all_picks.score, truth.positions, TOLERANCE)
     peer = blob_log_peer(image, BOX_SIZE, truth.positions, TOLERANCE)
     columns = ("precision", "recall", "f1")

@@ -26,6 +26,9 @@ from napari_equipose.inference import DetectionConfig, detect, finish
 from napari_equipose.io import read_image
 from napari_equipose.training import TrainingRun, prepare_images
 
+LOW = 0.01
+"""A threshold of the score that leaves the choice to the curve."""
+
 
 class Micrograph(NamedTuple):
     """An image and the positions of its particles."""
@@ -62,13 +65,12 @@ def measure(micrograph: Micrograph, run: TrainingRun, folder: Path) -> dict[str,
     prepared = prepare_images(run, [micrograph.image])
     saved, _ = learn(run, prepared, folder / run.output)
     trained = time.perf_counter()
-    picks = finish(
-        detect(saved, micrograph.image, DetectionConfig(threshold=-1.0), device=run.device)
-    )
+    low = DetectionConfig(threshold=LOW)
+    picks = finish(detect(saved, micrograph.image, low, device=run.device))
     detected = time.perf_counter()
     judged = (micrograph.truth, micrograph.tolerance)
     best = best_f1(picks.positions, picks.score, *judged)
-    kept = picks.score >= DetectionConfig().threshold
+    usual = finish(detect(saved, micrograph.image, device=run.device))
     peer = blob_log_peer(micrograph.image, micrograph.box_size, *judged)
     candidates = pick_scores(prepared.positions[0], *judged)
     return {
@@ -78,7 +80,7 @@ def measure(micrograph: Micrograph, run: TrainingRun, folder: Path) -> dict[str,
         "recall": best.recall,
         "threshold": best.threshold,
         "ap": average_precision(picks.positions, picks.score, *judged),
-        "default_f1": pick_scores(picks.positions[kept], *judged).f1,
+        "default_f1": pick_scores(usual.positions, *judged).f1,
         "candidates_f1": candidates.f1,
         "candidates_recall": candidates.recall,
         "blob_log_best_f1": peer.scores.f1,

@@ -70,9 +70,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     saved = load_model(arguments.model)
-    config = DetectionConfig()
-    if arguments.threshold is not None:
-        config = DetectionConfig(threshold=arguments.threshold)
+    config = DetectionConfig(threshold=arguments.threshold)
     digits, labels = load_mnist()
     # The test part of MNIST(U), which depends on these two numbers only.
     _, held_out = split_pictures(len(digits), n_train=0, n_test=10_000, seed=0)
@@ -89,7 +87,9 @@ def main() -> None:
         n = sum(len(s.truth.positions) for s in scenes)
         results[kind] = {"objects": n, **judge(scenes, picks), "seconds": round(seconds, 1)}
     print_table([{"scenes": kind, **result} for kind, result in results.items()])
-    print_json("scenes", {"model": saved.digest, "threshold": config.threshold, **results})
+    print_json(
+        "scenes", {"model": saved.digest, "threshold": config.threshold or "the default", **results}
+    )
 
 
 if __name__ == "__main__":
