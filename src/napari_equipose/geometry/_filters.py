@@ -25,7 +25,7 @@ def smooth_disc_mask(size: int, radius: float | None = None, edge: float = 1.0) 
     """
     if radius is None:
         radius = (size - 1) // 2 + 0.5 - edge / 2
-    distance = centred_grid((size, size)).norm(dim=-1)
+    distance: Tensor = centred_grid((size, size)).norm(dim=-1)
     return ((radius - distance) / edge + 0.5).clamp(0, 1)
 
 

@@ -17,7 +17,6 @@ from ._peaks import Candidates, find_candidates
 from ._progress import Progress
 from ._refine import Templates
 
-
 _USUAL_THRESHOLD = 0.2
 _LEAST_THRESHOLD = 0.02
 
@@ -186,11 +185,21 @@ class Objects(NamedTuple):
     templates: Templates
 
     def select(self, rows: Tensor) -> "Objects":
-        return Objects(*(column[rows] for column in self[:4]), self.templates.select(rows))
+        """Return those of some rows."""
+        position, rotation, score, content, templates = self
+        return Objects(
+            position[rows], rotation[rows], score[rows], content[rows], templates.select(rows)
+        )
 
     def join(self, other: "Objects") -> "Objects":
-        columns = (torch.cat(pair) for pair in zip(self[:4], other[:4], strict=True))
-        return Objects(*columns, self.templates.join(other.templates))
+        """Return both, one after the other."""
+        return Objects(
+            torch.cat((self.position, other.position)),
+            torch.cat((self.rotation, other.rotation)),
+            torch.cat((self.score, other.score)),
+            torch.cat((self.content, other.content)),
+            self.templates.join(other.templates),
+        )
 
 
 def _take(explanation: Explanation, candidates: Candidates, threshold: float) -> Objects:

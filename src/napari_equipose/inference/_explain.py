@@ -42,7 +42,12 @@ class Explanation:
         return source[:, y, x].transpose(0, 1), corner
 
     def refine(
-        self, position: Tensor, rotation: Tensor, templates: Templates, own: Tensor | None, steps: int
+        self,
+        position: Tensor,
+        rotation: Tensor,
+        templates: Templates,
+        own: Tensor | None,
+        steps: int,
     ) -> tuple[Tensor, Tensor, Tensor, Templates]:
         """Fit objects to what is left of the image without them.
 
@@ -104,7 +109,10 @@ class Explanation:
         base, start = level.cpu().numpy(), corner.cpu().numpy()
         side = self.side
         views = [np.s_[:, y : y + side, x : x + side] for y, x in start]
-        power = [float((w * (image[v] - b) ** 2).sum()) for v, w, b in zip(views, weight, base, strict=True)]
+        power = [
+            float((w * (image[v] - b) ** 2).sum())
+            for v, w, b in zip(views, weight, base, strict=True)
+        ]
 
         def gain(i: int) -> float:
             target = residual[views[i]] - base[i]
@@ -126,5 +134,3 @@ class Explanation:
             taken.append(best)
         self.residual = torch.from_numpy(residual).to(self.residual)
         return np.array(taken, np.intp)
-
-

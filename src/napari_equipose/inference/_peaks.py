@@ -65,9 +65,9 @@ def find_candidates(
     for chunk in places.split(256):
         parts.append(_read(model, padded, chunk, margin, hypotheses))
         yield Progress(len(parts) * 256, len(places), "reading poses")
-    joined = [torch.cat([part[i] for part in parts]) for i in range(3)]
-    templates = reduce(Templates.join, [part[3] for part in parts])
-    return Candidates(*joined, templates)
+    position, rotation, content, templates = zip(*parts, strict=True)
+    joined = reduce(Templates.join, templates)
+    return Candidates(torch.cat(position), torch.cat(rotation), torch.cat(content), joined)
 
 
 def _tiles(rows: int, columns: int, size: int) -> Iterator[tuple[int, int, int, int]]:

@@ -4,7 +4,8 @@ from ._device import choose_device
 from ._interface import Capabilities, LossTerms, Model, Posterior
 from ._normalisation import Normalisation
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
-from ._target_vae import TargetVAE, TargetVAEConfig
+from ._target_vae import TargetVAE
+from ._target_vae_config import TargetVAEConfig
 
 __all__ = [
     "Capabilities",

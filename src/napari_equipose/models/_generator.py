@@ -58,18 +58,17 @@ class CoordinateGenerator(nn.Module):
         self.features = FourierFeatures(n_features, feature_length)
         self.place = nn.Linear(n_features, width)
         self.content = nn.Linear(content_dim, width, bias=False)
-        self.shared = nn.Sequential(
-            nn.LeakyReLU(), _stack([width] * (n_layers + 1)), nn.Linear(width, channels)
-        )
+        self.shared = nn.Sequential(nn.LeakyReLU(), _stack([width] * (n_layers + 1)))
+        self.intensity = nn.Linear(width, channels)
 
     def start_dark(self) -> None:
         """Begin with log-odds of a dark background, which small steps take long to reach."""
-        nn.init.constant_(self.shared[-1].bias, -3.0)
+        nn.init.constant_(self.intensity.bias, -3.0)
 
     def forward(self, content: Tensor, points: Tensor) -> Tensor:
         """Content (n, content_dim) and points (n or 1, k, 2) to values (n, channels, k)."""
         hidden = self.place(self.features(points)) + self.content(content).unsqueeze(1)
-        values: Tensor = self.shared(hidden)
+        values: Tensor = self.intensity(self.shared(hidden))
         return values.mT
 
 
@@ -92,12 +91,11 @@ class BilinearGenerator(nn.Module):
         super().__init__()
         self.features = FourierFeatures(n_features, feature_length)
         self.place = nn.Sequential(_stack([n_features, width]), nn.Linear(width, width))
-        self.content = nn.Sequential(
-            _stack([content_dim] + [width] * n_layers), nn.Linear(width, width * channels)
-        )
+        mix = nn.Linear(width, width * channels)
+        nn.init.normal_(mix.weight, std=0.2 / width)
+        self.content = nn.Sequential(_stack([content_dim] + [width] * n_layers), mix)
         self.channels = channels
         self.level = nn.Parameter(torch.zeros(channels, 1))
-        nn.init.normal_(self.content[-1].weight, std=0.2 / width)
 
     def start_dark(self) -> None:
         """Begin with log-odds of a dark background, which small steps take long to reach."""
@@ -105,11 +103,14 @@ class BilinearGenerator(nn.Module):
 
     def forward(self, content: Tensor, points: Tensor) -> Tensor:
         """Content (n, content_dim) and points (n or 1, k, 2) to values (n, channels, k)."""
-        basis = self.place(self.features(points))  # (n or 1, k, width)
-        mix = self.content(content).reshape(len(content), self.channels, -1)
+        basis: Tensor = self.place(self.features(points))  # (n or 1, k, width)
+        mix: Tensor = self.content(content).reshape(len(content), self.channels, -1)
         if len(basis) == 1:  # one matrix product for the batch, not a batch of them
             return mix @ basis[0].T + self.level
         return mix @ basis.mT + self.level
 
 
-GENERATORS = {"coordinate": CoordinateGenerator, "bilinear": BilinearGenerator}
+GENERATORS: dict[str, type[CoordinateGenerator] | type[BilinearGenerator]] = {
+    "coordinate": CoordinateGenerator,
+    "bilinear": BilinearGenerator,
+}

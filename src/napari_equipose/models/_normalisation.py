@@ -47,15 +47,18 @@ class Normalisation:
         """
         scaled = np.array(images, np.float32)
         axes = tuple(range(1, scaled.ndim))
-        for bad, what in ((~np.isfinite(scaled).all(axes), "NaN or infinite pixels"),):
-            if bad.any():
-                raise InputError(f"box {int(bad.argmax())} of the stack holds {what}; remove it.")
+        bad = ~np.isfinite(scaled).all(axes)
+        if bad.any():
+            raise InputError(
+                f"box {int(bad.argmax())} of the stack holds NaN or infinite pixels; remove it."
+            )
         low, high = scaled.min(axes, keepdims=True), scaled.max(axes, keepdims=True)
         flat = (high <= low).reshape(len(scaled))
         if flat.any():
             raise InputError(f"box {int(flat.argmax())} of the stack is constant; remove it.")
         if self.kind == "unit":
-            return (scaled - low) / (high - low)
+            unit: NDArray[np.float32] = (scaled - low) / (high - low)
+            return unit
         scaled -= scaled.mean(axes, keepdims=True)
         scaled /= scaled.std(axes, keepdims=True)
         return np.clip(scaled, -self.clip, self.clip, out=scaled)
@@ -80,7 +83,9 @@ class Normalisation:
         spread = high - low
         np.clip(scaled, low - spread, high + spread, out=scaled)
         if self.kind == "unit":
-            return np.clip((scaled - low) / (high - low), 0, 1)
+            scaled -= low
+            scaled /= high - low
+            return np.clip(scaled, 0, 1, out=scaled)
         if self.background_sigma is None:
             scaled -= np.median(scaled)
             scaled /= _MAD_TO_STD * np.median(np.abs(scaled)) or scaled.std()

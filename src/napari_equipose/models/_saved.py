@@ -15,7 +15,8 @@ from .._files import atomic_path
 from ..geometry import InputError
 from ._interface import Model
 from ._normalisation import Normalisation
-from ._target_vae import TargetVAE, TargetVAEConfig
+from ._target_vae import TargetVAE
+from ._target_vae_config import TargetVAEConfig
 
 _FORMAT = 1
 _KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -79,14 +80,14 @@ def save_model(
     assert isinstance(model, torch.nn.Module)
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     weights = {name: value.contiguous().clone() for name, value in weights.items()}
-    header = {"kind": _kind_of(model), "config": asdict(model.config)}
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    kind, config = _kind_of(model), asdict(model.config)
+    digest = hashlib.sha256(json.dumps([kind, config], sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(weights[name].numpy().tobytes())
     metadata = {
         "format": str(_FORMAT),
-        "kind": header["kind"],
-        "config": json.dumps(header["config"]),
+        "kind": kind,
+        "config": json.dumps(config),
         "normalisation": json.dumps(asdict(normalisation)),
         "record": json.dumps(record or {}),
         "digest": digest.hexdigest()[:16],
@@ -139,7 +140,7 @@ def load_model(path: Path) -> SavedModel:
     try:
         model = build_model(metadata["kind"], metadata["config"])
         with safe_open(path, "pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}
         assert isinstance(model, torch.nn.Module)
         model.load_state_dict(weights)
     except InputError as error:

@@ -1,230 +1,24 @@
 """TARGET-VAE (Nasiri and Bepler, NeurIPS 2022): pose and content of objects in images."""
 
-from dataclasses import dataclass
 from math import log, pi
-from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..geometry import (
-    InputError,
     Poses,
     apply_poses,
-    box_centre,
     centred_grid,
     rotation_matrix_2d,
     smooth_disc_mask,
     wrap_angle,
 )
-from ._generator import GENERATORS
+from ._generator import GENERATORS, BilinearGenerator, CoordinateGenerator
 from ._interface import Capabilities, LossTerms, Posterior
-from ._lifting import InterpolatedLifting, SteerableLifting
 from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetVAEConfig:
-    """All that is needed to rebuild the network, and nothing about its training."""
-
-    box_size: int
-    """Side of the boxes that the model is trained on, in pixels."""
-    object_size: int | None = None
-    """Side, in pixels, of the square that holds an object at any rotation: the lifting filters
-    and the canonical frame cover it. By default the whole box."""
-    channels: int = 1
-    """1, or 3 for RGB."""
-    content_dim: int = 2
-    n_rotations: int = 8
-    """Rotations of the lifting convolution; the group P_n of the paper."""
-    fields: int = 128
-    """Number of lifting filters."""
-    lifting: Literal["interpolated", "steerable"] = "interpolated"
-    rings: int | None = None
-    """Rings of the steerable basis; e2cnn's own choice by default."""
-    binning: int = 1
-    """The encoder sees the image this many times smaller."""
-    translation_range: float | None = None
-    """The attention covers places up to this far from the centre, in pixels; by default all
-    of the box."""
-    subpixel: bool = False
-    """Whether each place infers an offset from itself, as each rotation does."""
-    translation_std: float | None = None
-    """Standard deviation of the prior on translation, in pixels; by default a tenth of the box."""
-    rotation_std: float | None = None
-    """Standard deviation of a normal prior on rotation, in radians; uniform by default."""
-    generator: Literal["coordinate", "bilinear"] = "coordinate"
-    """"coordinate" is the paper's; "bilinear" draws the object once, on a canonical grid that is
-    then resampled at its pose, at a small part of the cost."""
-    generator_width: int = 512
-    generator_layers: int = 2
-    n_features: int = 1024
-    """Random Fourier features of the coordinates."""
-    feature_length: float = 2.0
-    """Typical length of the Fourier features in pixels."""
-    likelihood: Literal["bernoulli", "gaussian"] = "gaussian"
-    noise_std: float | None = None
-    """Of the Gaussian likelihood; fitted by default."""
-    mask_radius: float | None = None
-    """Pixels farther from the centre of the box do not count; by default all count."""
-    focus: float | None = None
-    """Pixels count less the farther they are from the centre of the box: standard deviation, in
-    pixels, of the Gaussian that weighs them. Keeps neighbours out where objects are crowded."""
-    temperature: float = 1.0
-    """Of the Gumbel-softmax sample of rotation and translation."""
-    enumerate_rotations: bool = False
-    """Take the expectation over the rotations of the group exactly: draw each image once at every
-    rotation, weighted by q(r), instead of at one sampled pose. The same bound with less noise;
-    affordable with the "bilinear" generator, and it learns rotations in a third of the steps."""
-
-    def __post_init__(self) -> None:
-        least = {"box_size": 8, "channels": 1, "content_dim": 1, "n_rotations": 1}
-        least |= {"fields": 1, "binning": 1, "generator_width": 1, "n_features": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
-        for name in ("translation_std", "rotation_std", "noise_std", "mask_radius", "focus", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be positive, got {value}.")
-        choices = {
-            "lifting": ("interpolated", "steerable"),
-            "generator": ("coordinate", "bilinear"),
-            "likelihood": ("bernoulli", "gaussian"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}."
-                )
-
-    @property
-    def canonical_size(self) -> int:
-        """Side of the canonical frame in pixels, odd."""
-        size = self.object_size or self.box_size
-        return size + 1 - size % 2
-
-    @property
-    def kernel_size(self) -> int:
-        """Side of the lifting filters in binned pixels, odd; covers the canonical frame."""
-        size = -(-self.canonical_size // self.binning)
-        return size + 1 - size % 2
-
-    @property
-    def places_range(self) -> int:
-        """Places on either side of the centre that the attention covers."""
-        if self.translation_range is None:
-            return (self.box_size // 2) // self.binning
-        return max(round(self.translation_range / self.binning), 0)
-
-
-class PoseMaps(NamedTuple):
-    """q(pose, content | image), a mixture over (y, x, rotation), its components flattened.
-
-    Shapes are (n, components) or (n, components, d).
-    """
-
-    log_prob: Tensor  # of rotation and translation; sums to one over the components
-    turn: Tensor  # mean of the rotation from that of the filter, radians
-    turn_log_std: Tensor
-    offset: Tensor  # mean of the translation from the place, turned by the filter, pixels
-    offset_log_std: Tensor
-    content: Tensor
-    content_log_std: Tensor
-
-
-class PlaceHeads(NamedTuple):
-    """What the encoder says of places of an image, for each rotation of the filters."""
-
-    logit: Tensor  # (n, n_rotations); comparable between places of one image
-    rotation: Tensor  # (n, n_rotations), radians
-    translation: Tensor  # (n, n_rotations, 2), pixels from the place, (y, x)
-    content: Tensor  # (n, n_rotations, content_dim)
-
-
-class PoseEncoder(nn.Module):
-    """Images to maps of the posterior; fully convolutional.
-
-    One lifting convolution as large as the object, then 1x1 group convolutions (paper,
-    section 3.3.1). Turning an image by one step of the group turns the maps and rolls their
-    rotation axis by one: exactly for quarter turns about a pixel of the binned grid, else up to
-    interpolation.
-    """
-
-    blur: Tensor
-
-    def __init__(self, config: TargetVAEConfig) -> None:
-        super().__init__()
-        self.config = config
-        shape = (config.channels, config.fields, config.kernel_size, config.n_rotations)
-        self.lift: InterpolatedLifting | SteerableLifting
-        if config.lifting == "steerable":
-            self.lift = SteerableLifting(*shape, rings=config.rings)
-        else:
-            self.lift = InterpolatedLifting(*shape)
-        self.bias = nn.Parameter(torch.zeros(config.fields))
-        self.mix = nn.Linear(config.fields, config.fields)
-        self.sizes = (1, 1, 1, 2, 1, config.content_dim, config.content_dim)
-        self.heads = nn.Linear(config.fields, sum(self.sizes))
-        with torch.no_grad():
-            self.heads.weight.mul_(0.3)
-            self.heads.bias.zero_()
-        line = config.binning - (torch.arange(2 * config.binning - 1) - config.binning + 1.0).abs()
-        line = line / line.sum()
-        self.register_buffer("blur", torch.outer(line, line), persistent=False)
-
-    def bin(self, images: Tensor) -> Tensor:
-        """Shrink images (n, c, y, x) by the binning; pixel ``b k`` of the input becomes ``k``."""
-        b = self.config.binning
-        if b == 1:
-            return images
-        kernel = self.blur.expand(images.shape[1], 1, -1, -1)
-        return F.conv2d(images, kernel, stride=b, padding=b - 1, groups=images.shape[1])
-
-    def lifted(self, patches: Tensor) -> Tensor:
-        """Lift patches (m, c, y, x) of a binned image at every place where the filters fit.
-
-        Returns features of shape (m, y', x', rotation, fields).
-        """
-        k = self.config.kernel_size
-        weight = self.lift.filters()  # (fields, rotation, c, k, k)
-        windows = patches.unfold(2, k, 1).unfold(3, k, 1)  # (m, c, y', x', k, k)
-        m, c, y, x = windows.shape[:4]
-        rows = windows.permute(0, 2, 3, 1, 4, 5).reshape(m * y * x, c * k * k)
-        # (rotation, fields) last, so that the 1x1 convolutions are plain matrix products.
-        matrix = weight.transpose(0, 1).reshape(-1, c * k * k)
-        bias = self.bias.repeat(self.config.n_rotations)
-        features = F.leaky_relu(F.linear(rows, matrix, bias), inplace=True)
-        return features.view(m, y, x, self.config.n_rotations, self.config.fields)
-
-    def read_heads(self, features: Tensor) -> list[Tensor]:
-        """Features (..., fields) to the parameters of each component (..., size)."""
-        hidden = F.leaky_relu(self.mix(features), inplace=True)
-        return list(self.heads(hidden).split(self.sizes, dim=-1))
-
-    def forward(self, images: Tensor) -> PoseMaps:
-        """Encode boxes of shape (n, channels, y, x)."""
-        config = self.config
-        b, reach = config.binning, config.places_range
-        pad = reach + config.kernel_size // 2
-        # Pad so that the centre pixel of the box falls on the binned grid.
-        before = [pad * b - box_centre(size) for size in images.shape[-2:]]
-        after = [pad * b + box_centre(size) - size + 1 for size in images.shape[-2:]]
-        binned = self.bin(F.pad(images, (before[1], after[1], before[0], after[0])))
-        heads = self.read_heads(self.lifted(binned))
-        score, turn, turn_log_std, offset, offset_log_std, content, content_log_std = (
-            head.flatten(1, 3) for head in heads
-        )
-        return PoseMaps(
-            log_prob=score.squeeze(-1).log_softmax(-1),
-            turn=turn.squeeze(-1) * (pi / config.n_rotations),
-            turn_log_std=turn_log_std.squeeze(-1) + log(pi / config.n_rotations / 2),
-            offset=(offset / 2).tanh() * b,
-            offset_log_std=offset_log_std.squeeze(-1) + log(b / 4),
-            content=content,
-            content_log_std=content_log_std,
-        )
+from ._pose_encoder import PlaceHeads, PoseEncoder, PoseMaps
+from ._target_vae_config import TargetVAEConfig
 
 
 def _normal_kl(mean: Tensor, log_std: Tensor, prior_std: float) -> Tensor:
@@ -258,7 +52,7 @@ class TargetVAE(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = PoseEncoder(config)
-        self.generator = GENERATORS[config.generator](
+        self.generator: CoordinateGenerator | BilinearGenerator = GENERATORS[config.generator](
             config.content_dim,
             config.channels,
             config.generator_width,
@@ -296,8 +90,7 @@ class TargetVAE(nn.Module):
             )
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
-        self.content_held = False
-        """Whether objects are drawn with content zero, as at the start of some trainings."""
+        self._content_held = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -308,6 +101,10 @@ class TargetVAE(nn.Module):
             fully_convolutional=True,
             clusters=False,
         )
+
+    def hold_content(self, held: bool) -> None:
+        """Draw all objects with content zero in training, so that they agree on one frame."""
+        self._content_held = held
 
     def loss(self, images: Tensor, ctf: Tensor | None = None) -> LossTerms:
         """Terms of the negative evidence lower bound (equation 6).
@@ -382,7 +179,7 @@ class TargetVAE(nn.Module):
             translation = translation + offset + spread * torch.randn_like(offset)
         content = mean(maps.content)
         content = content + mean(maps.content_log_std.exp()) * torch.randn_like(content)
-        if self.content_held:
+        if self._content_held:
             content = torch.zeros_like(content)
         return log_weight.exp(), Poses(rotation, translation), content
 
@@ -391,7 +188,8 @@ class TargetVAE(nn.Module):
         if not self.config.enumerate_rotations:
             return value.unsqueeze(1)
         n_rotations = self.config.n_rotations
-        return value.unflatten(1, (-1, n_rotations)).transpose(1, 2)
+        grouped: Tensor = value.unflatten(1, (-1, n_rotations))
+        return grouped.transpose(1, 2)
 
     @torch.no_grad()
     def score_places(self, binned: Tensor) -> Tensor:
@@ -428,13 +226,11 @@ class TargetVAE(nn.Module):
         n, r = rotation.shape
         internal = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
         middle = internal.move(self.origin(content.flatten(0, 1)).unsqueeze(1))
-        return PlaceHeads(
-            logit.squeeze(-1), wrap_angle(rotation), middle.reshape(n, r, 2), content
-        )
+        return PlaceHeads(logit.squeeze(-1), wrap_angle(rotation), middle.reshape(n, r, 2), content)
 
     def _draw(self, content: Tensor, poses: Poses, box_size: int) -> Tensor:
         """Parameters of the pixels of boxes (n, channels, box_size, box_size)."""
-        if self.config.generator == "coordinate":
+        if isinstance(self.generator, CoordinateGenerator):
             points = centred_grid((box_size, box_size)).to(content).reshape(1, -1, 2)
             drawn: Tensor = self.generator(content, poses.inverse().move(points))
             return drawn.reshape(len(content), -1, box_size, box_size)

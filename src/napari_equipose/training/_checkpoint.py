@@ -48,7 +48,7 @@ def load_checkpoint(path: Path) -> tuple[TrainingState, dict[str, Any]]:
             metadata = file.metadata()
             for name, value in json.loads(metadata["state"]).items():
                 setattr(state, name, value)
-            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            for name in file.keys():
                 group, rest = name.split("/", 1)
                 if group == "optimizer":
                     index, moment = rest.split("/", 1)

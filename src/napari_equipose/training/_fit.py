@@ -1,7 +1,8 @@
 """The training loop: a generator, so that its caller can watch it and stop it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from math import cos, inf, isfinite, pi
@@ -169,6 +170,9 @@ def fit(
     """
     assert isinstance(model, nn.Module)
     state = state or TrainingState()
+    if config.content_delay and not hasattr(model, "hold_content"):
+        raise InputError("content_delay is not possible with this kind of model; set it to 0.")
+    hold_content: Callable[[bool], None] = getattr(model, "hold_content", lambda held: None)
     device = next(model.parameters()).device
     train_rows, held_rows = split(len(images), config)
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
@@ -182,8 +186,8 @@ def fit(
     try:
         while state.epoch < config.epochs and not _ended(config, state):
             reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
-            if hasattr(model, "content_held"):
-                model.content_held = state.epoch < config.content_delay
+            if config.content_delay:
+                hold_content(state.epoch < config.content_delay)
             order = _order(train_rows, steps, config, state.epoch)
             for step, rows in enumerate(order):
                 done = _progress(config, state.epoch + step / steps, time.monotonic() - began)
@@ -234,8 +238,8 @@ def fit(
     finally:
         if state.best:
             model.load_state_dict(state.best)
-        if hasattr(model, "content_held"):
-            model.content_held = False
+        if config.content_delay:
+            hold_content(False)
 
 
 def _order(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequence[Tensor]:
@@ -244,29 +248,22 @@ def _order(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequ
     size = min(config.batch_size, len(rows))
     passes = -(-steps * size // len(rows))
     order = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(passes)]
-    return torch.cat(order).split(size)[:steps]
+    return list(torch.cat(order).split(size)[:steps])
 
 
-class _seeded:  # noqa: N801 - reads as a statement
-    """Random numbers of one step, of their own, and the caller's left as they were."""
-
-    def __init__(self, config: TrainingConfig, epoch: int, step: int, device: torch.device) -> None:
-        devices = [device] if device.type == "cuda" else []
-        self.fork = torch.random.fork_rng(devices)
-        self.seed = (config.seed * 1_000_003 + epoch) * 1_000_003 + step
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed % 2**63)
-
-    def __exit__(self, *error: Any) -> None:
-        self.fork.__exit__(*error)
+@contextmanager
+def _seeded(config: TrainingConfig, epoch: int, step: int, device: torch.device) -> Iterator[None]:
+    """Give a step random numbers of its own, and leave the caller's as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(((config.seed * 1_000_003 + epoch) * 1_000_003 + step) % 2**63)
+        yield
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
     """Take one step, unless the loss or its gradient is not finite; return the loss."""
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     value = loss.item()
     if not (isfinite(value) and isfinite(norm.item())):

@@ -71,7 +71,7 @@ def train(
         If training diverges.
     """
     output = Path(output)
-    settings = {"kind": kind, "config": asdict(model_config), "seed": config.seed}
+    settings: dict[str, Any] = {"kind": kind, "config": asdict(model_config), "seed": config.seed}
     settings["batch_size"], settings["images"] = config.batch_size, len(boxes)
     checkpoint = checkpoint_path(output)
     state = TrainingState()
