@@ -1,9 +1,10 @@
-"""The Detect panel: choose a model and an image, press Find objects, set the score."""
+"""The Detect panel: choose a model and an image, press Detect, set the score."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLabel, QPushButton
 from superqt import QLabeledDoubleSlider
@@ -22,7 +23,7 @@ from ._worker import Ending
 if TYPE_CHECKING:
     import napari
 
-_LOWEST = DetectionConfig().threshold / 2
+_USUAL_THRESHOLD = 0.15
 
 
 class DetectWidget(Panel):
@@ -39,7 +40,7 @@ class DetectWidget(Panel):
         self._order: tuple[ShelvedModel, Plane, DetectionConfig] | None = None
         self.layers: FoundLayers | None = None
         self._build_source()
-        self.add_controls("Find objects", "Find every object of the image.")
+        self.add_controls("Detect", "Find every object of the image.")
         self._build_result()
         self._build_settings()
         self.body.addStretch(1)
@@ -78,10 +79,9 @@ class DetectWidget(Panel):
             "Objects of a lower score are hidden; move it and see. The score says how much\n"
             "better the object explains the pixels than background does; 1 is perfect.",
         )
-        self.threshold.setRange(_LOWEST, 1.0)
-        self.threshold.setSingleStep(0.01)
-        self.threshold.setDecimals(2)
-        self.threshold.setValue(DetectionConfig().threshold)
+        self.threshold.setDecimals(3)
+        self.threshold.setRange(0.0, 1.0)
+        self.threshold.setValue(_USUAL_THRESHOLD)
         self.count = self.named(QLabel(), "count", "How many objects are shown.")
         self.save = self.named(
             QPushButton("Save table …"),
@@ -107,11 +107,13 @@ class DetectWidget(Panel):
         self.lowest = self.named(
             QDoubleSpinBox(),
             "lowest",
-            "Objects of a lower score are not looked for at all: the slider begins here.",
+            "Objects of a lower score are not looked for at all: the slider begins here.\n"
+            "Automatic is half of what parts objects from chance in the training images.",
         )
-        self.lowest.setRange(0.01, 0.99)
-        self.lowest.setSingleStep(0.05)
-        self.lowest.setValue(_LOWEST)
+        self.lowest.setRange(0.0, 0.99)
+        self.lowest.setDecimals(3)
+        self.lowest.setSingleStep(0.01)
+        self.lowest.setSpecialValueText("automatic")
         self.arrows = self.named(
             Choice({"along the objects": True, "along the model's x axis": False}),
             "arrows",
@@ -127,6 +129,9 @@ class DetectWidget(Panel):
         self.body.addWidget(Fold("More settings", self.settings, "equipose.detect.more", tip))
 
     def _offer_models(self, newest: str | None = None) -> None:
+        if not isalive(self):  # the window was closed, which tells no one but Qt
+            shelf.added.disconnect(self._offer_models, missing_ok=True)
+            return
         chosen = newest or self.model.value
         self.model.clear()
         for name in reversed(list(shelf)):
@@ -164,7 +169,8 @@ class DetectWidget(Panel):
                 raise InputError("open an image first.")
             shelved = shelf[self.model.value]
             plane = plane_of(layer, self.viewer, self.level.value or 0)
-            config = DetectionConfig(threshold=self.lowest.value())
+            lowest = self.lowest.value() or _threshold_of(shelved) / 2
+            config = DetectionConfig(threshold=lowest)
         except Exception as error:
             self.refuse(error)
             return
@@ -184,9 +190,10 @@ class DetectWidget(Panel):
         if not isinstance(ending.result, Found) or self._order is None:
             return
         shelved, plane, config = self._order
-        if not len(ending.result.picks.score):
+        score = ending.result.picks.score
+        if not len(score):
             self.show_progress(1, "")
-            self.say(f"No object of a score of {config.threshold:.2f} or more in {plane.name}.")
+            self.say(f"No object of a score of {config.threshold:.3f} or more in {plane.name}.")
             return
         along = bool(self.arrows.value)
         layers = FoundLayers(ending.result, plane, shelved.saved, shelved.name, config, along=along)
@@ -194,7 +201,10 @@ class DetectWidget(Panel):
         self.viewer.add_layer(layers.vectors)
         self.viewer.add_layer(layers.points)
         self.result.setEnabled(True)
-        self.threshold.setMinimum(config.threshold)
+        low, high = float(score.min()), float(score.max())
+        self.threshold.setRange(low, max(high, low + 1e-3))
+        self.threshold.setSingleStep((high - low) / 100)
+        self.threshold.setValue(_threshold_of(shelved))
         self._filter()
         where = f"{plane.name}, {plane.note}" if plane.note else plane.name
         self.show_progress(1, f"Found {len(layers)} objects in {where}.")
@@ -232,3 +242,8 @@ class DetectWidget(Panel):
         super().detach()
         self.image.detach()
         shelf.added.disconnect(self._offer_models, missing_ok=True)
+
+
+def _threshold_of(shelved: ShelvedModel) -> float:
+    """The score that parts objects from chance fits in the images a model was trained on."""
+    return float(shelved.saved.record.get("threshold", _USUAL_THRESHOLD))

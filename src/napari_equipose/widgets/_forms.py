@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
@@ -143,6 +144,9 @@ class LayerChoice(Choice):
 
     def refresh(self, event: Any = None) -> None:
         """Offer the layers there are now; keep to the one chosen where it still is."""
+        if not isalive(self):  # the window was closed, which tells no one but Qt
+            self.detach()
+            return
         chosen = self.value
         self.blockSignals(True)
         self.clear()

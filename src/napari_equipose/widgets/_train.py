@@ -11,12 +11,22 @@ from qtpy.QtWidgets import QPushButton
 
 from ..geometry import InputError
 from ..models import SavedModel, load_model
-from ..training import EpochReport, PreparedRun, StepReport, TrainingRun, checkpoint_path
+from ..training import EpochReport, PreparedRun, StepReport, TrainingRun
 from ._forms import Fold
 from ._models import shelf
 from ._panel import Panel, user_folder
 from ._pictures import LossCurve, PictureRows
-from ._train_job import Order, Preparing, Report, Source, learn, prepare, time_left
+from ._train_job import (
+    Order,
+    Pictures,
+    Preparing,
+    Report,
+    Source,
+    can_resume,
+    learn,
+    prepare,
+    time_left,
+)
 from ._train_settings import TrainSettings
 from ._train_source import SourceForm
 from ._worker import Ending
@@ -44,9 +54,7 @@ class TrainWidget(Panel):
         self.resume = self.named(
             QPushButton("Resume"), "resume", "Go on with the run that was stopped."
         )
-        self.next = self.named(
-            QPushButton("Find objects with it …"), "detect", "Open the panel Detect."
-        )
+        self.next = self.named(QPushButton("Detect with it …"), "detect", "Open the panel Detect.")
         self.curve = self.named(
             LossCurve(),
             "curve",
@@ -161,8 +169,10 @@ class TrainWidget(Panel):
             self.show_progress(0, f"Learning from {_count(report, self._order.source)} …")
         elif isinstance(report, StepReport | EpochReport):
             self._show_training(report)
-        else:
+        elif isinstance(report, Pictures):
             self.pictures.show_pictures(*report)
+        else:
+            self.status.setText(f"{report.message.capitalize()} …")
 
     def _show_training(self, report: StepReport | EpochReport) -> None:
         assert self._order is not None and self._order.prepared is not None
@@ -210,7 +220,7 @@ class TrainWidget(Panel):
                 self.show_progress(0, "")
             return
         plane = source.plane
-        size = prepared.boxes.shape[-1] * float(np.mean(plane.factor))
+        size = self.source.box_size.value() * float(np.mean(plane.factor))
         positions = plane.to_layer(prepared.positions[0])
         # A few boxes tell the size; all of them would hide what they hold.
         whole = np.arange(len(positions)) % (len(positions) // 6 + 1) == 0
@@ -233,7 +243,7 @@ class TrainWidget(Panel):
         """Offer to resume where there is a checkpoint."""
         paths = [self.settings.output.path, self._order.output if self._order else None]
         path = next((path for path in paths if path is not None), None)
-        there = path is not None and checkpoint_path(path).is_file()
+        there = path is not None and can_resume(path)
         self.resume.setEnabled(there and not self.is_running)
 
     def set_running(self, running: bool) -> None:

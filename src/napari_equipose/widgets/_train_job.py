@@ -11,15 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..inference import Progress
 from ..models import SavedModel, load_model
 from ..training import (
     EpochReport,
     PreparedRun,
     StepReport,
     TrainingRun,
+    checkpoint_path,
     prepare_images,
     prepare_stack,
-    train,
+    train_prepared,
 )
 from ._layers import Plane
 
@@ -68,7 +70,7 @@ class Order:
     resume: bool = False
 
 
-Report = Preparing | PreparedRun | StepReport | EpochReport | Pictures
+Report = Preparing | PreparedRun | Progress | StepReport | EpochReport | Pictures
 
 
 def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
@@ -82,7 +84,7 @@ def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
 
     Yields
     ------
-    Preparing, PreparedRun, StepReport, EpochReport or Pictures
+    Preparing, PreparedRun, Progress, StepReport, EpochReport or Pictures
 
     Returns
     -------
@@ -99,11 +101,8 @@ def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
         prepared = yield from prepare(order.run, order.source)
     yield prepared
     run = order.run
-    job = train(
-        prepared.boxes,
-        prepared.model_config,
-        prepared.training_config,
-        normalisation=prepared.normalisation,
+    job = train_prepared(
+        prepared,
         output=order.output,
         kind=run.model,
         device=run.device,
@@ -144,6 +143,12 @@ def prepare(run: TrainingRun, source: Source) -> Generator[Preparing, None, Prep
     yield Preparing("Looking for objects" if source.positions is None else "Cutting boxes")
     positions = None if source.positions is None else [source.positions]
     return prepare_images(run, [source.plane.read()], positions)
+
+
+def can_resume(output: Path) -> bool:
+    """Whether a run of this model file was stopped and can go on."""
+    first_round = output.with_name(f"{output.stem}.round1.safetensors")
+    return checkpoint_path(output).is_file() or first_round.is_file()
 
 
 def _examples(boxes: Tensor, columns: int, seed: int) -> Tensor:

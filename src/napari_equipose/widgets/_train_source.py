@@ -19,7 +19,7 @@ from ._layers import (
 )
 from ._train_job import Source
 
-_MARGIN = 1.5  # a box is so much larger than the object in it, to hold it at any rotation
+_MARGIN = 1.2  # a rectangle drawn around an object is mostly too tight
 _NAME = "equipose.train."
 _NO_IMAGE = "open an image first: File > Open, or File > Open Sample > Equipose."
 
@@ -69,11 +69,11 @@ class SourceForm(Form):
         self.box_size = named(
             QSpinBox(),
             f"{_NAME}box_size",
-            "Side of a square that holds one object at any rotation, with some margin: about\n"
-            "one and a half times its length.",
+            "Side of a square that just holds one object at any rotation: a little more than\n"
+            "the length of the longest. This is the one number that matters.",
         )
         self.box_size.setRange(8, 4096)
-        self.box_size.setValue(40)
+        self.box_size.setValue(32)
         self.box_size.setSuffix(" px")
         self.length = QLabel()
         self.draw = named(

@@ -20,6 +20,8 @@ from qtpy.QtCore import QObject, Signal
 
 from ..geometry import InputError
 
+_THREADS = torch.get_num_threads()
+
 
 class Ending(NamedTuple):
     """How a job ended. Holds text, not the exception, whose frames would keep memory taken."""
@@ -137,10 +139,13 @@ class _JobWorker(FunctionWorker):
 
 
 def _kindly(work: Callable[[], None]) -> None:
-    """Do work at a lower priority, so that the viewer stays alive."""
+    """Do work at a lower priority and with one thread less, so that the viewer stays alive."""
     if sys.platform == "linux":  # elsewhere this would be the priority of a whole process
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            niceness = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(niceness + 10, 19))
+    torch.set_num_threads(max(_THREADS - 1, 1))
     work()
 
 
