@@ -37,7 +37,7 @@ def demo(
     if gui:
         load_napari()  # before the minutes it takes to have something to show
     display = Display(quiet=quiet, as_json=as_json)
-    display.say(f"learning E. coli without labels; this takes about {minutes:g} minutes and a half")
+    display.say(f"learning E. coli from one image, without labels; at most {minutes:g} minutes")
     job = run_demo(output, minutes=minutes, device=device, seed=seed)
     try:
         result = display.run(job, "demo")

@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .._files import atomic_path
 from ..inference import Picks
@@ -28,7 +29,9 @@ def axis_at_rest(saved: SavedModel, content: NDArray[np.floating[Any]]) -> float
     picture = drawn.mean((0, 1)).numpy(force=True).astype(np.float64)
     border = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
     weight = np.abs(picture - np.median(border))
-    weight = np.clip(weight - 0.3 * weight.max(), 0, None)
+    # The object itself, not the neighbours that a crowd leaves around it.
+    body, _ = ndimage.label(weight > 0.5 * weight.max())
+    weight = weight * (body == body.flat[weight.argmax()])
     y, x = np.indices(picture.shape)
     total = weight.sum() or 1.0
     dy, dx = y - (weight * y).sum() / total, x - (weight * x).sum() / total
@@ -76,7 +79,7 @@ def draw_overlay(
     axes.scatter(
         centre[:, 0],
         centre[:, 1],
-        s=thickness**2,
+        s=(1.4 * thickness) ** 2,
         c="white",
         edgecolors="black",
         linewidths=0.5,
