@@ -376,3 +376,45 @@ def test_gui_without_napari_is_refused_before_the_work(
     said = refuse("demo", "--gui", "-o", tmp_path / "demo")
     assert 'pip install "napari-equipose[all]"' in said
     assert not (tmp_path / "demo").exists()
+
+
+def test_the_demo_shows_objects_as_points_and_vectors_in_napari() -> None:
+    napari = pytest.importorskip("napari")
+    from napari_equipose.cli._gui import layers_of
+    from napari_equipose.inference import Picks
+
+    picks = Picks(
+        positions=np.array([[10, 20], [30, 5]], np.float32),
+        rotation=np.array([0, np.pi / 2], np.float32),
+        score=np.array([0.9, 0.5], np.float32),
+        content=np.zeros((2, 2), np.float32),
+    )
+    metadata = {"equipose": {"model": "0123"}}
+    layers = [
+        napari.layers.Layer.create(*layer)
+        for layer in layers_of(np.zeros((40, 40)), picks, "cells", metadata)
+    ]
+    assert [type(layer).__name__ for layer in layers] == ["Image", "Vectors", "Points"]
+    right, up = np.sign(np.round(layers[1].data[:, 1]))
+    np.testing.assert_array_equal((right, up), [(0, 1), (-1, 0)])
+    assert set(layers[2].features) == {"rotation", "score", "content_0", "content_1"}
+    assert all(layer.metadata == metadata for layer in layers)
+
+
+def test_the_overlay_is_drawn_along_the_long_axis(tmp_path: Path) -> None:
+    import torch
+
+    from napari_equipose.cli._overlay import axis_at_rest
+    from napari_equipose.models import Normalisation, SavedModel
+
+    y, x = np.indices((41, 41)) - 20.0
+    angle = np.radians(30)  # counter-clockwise as displayed: from the lower left up
+    along, across = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
+    rod = -np.exp(-((along / 9) ** 2 + (across / 3) ** 2) / 2)
+
+    class Rod:
+        def generate(self, content: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(rod).expand(len(content), 1, -1, -1)
+
+    saved = SavedModel(kind="rod", model=Rod(), normalisation=Normalisation())  # type: ignore[arg-type]
+    assert np.degrees(axis_at_rest(saved, np.zeros((3, 2)))) == pytest.approx(30, abs=0.5)
