@@ -49,7 +49,7 @@ class Picks(NamedTuple):
     rotation: NDArray[np.float32]
     """Shape (n,), radians, counter-clockwise as displayed."""
     score: NDArray[np.float32]
-    """Shape (n,): part of the pixels' power that the object explains; at most 1."""
+    """Shape (n,): part of the power of its pixels that the object explains; at most 1."""
     content: NDArray[np.float32]
     """Shape (n, content_dim)."""
 
@@ -107,12 +107,13 @@ def suggest_threshold(scores: NDArray[np.floating[Any]]) -> float:
     """Part true objects from chance fits by the scores of one search with a low threshold.
 
     Chance fits crowd at low scores, by factors rather than by differences: Otsu's threshold on
-    the logarithm.
+    the logarithm. It is not let above 0.2, which chance hardly reaches in images of little
+    noise, where most of what is found is true.
     """
     counted = np.asarray(scores)[np.asarray(scores) > _LEAST_THRESHOLD]
     if len(counted) < 20:
         return _USUAL_THRESHOLD
-    return float(np.exp(threshold_otsu(np.log(counted))))
+    return float(min(np.exp(threshold_otsu(np.log(counted))), _USUAL_THRESHOLD))
 
 
 def search(
@@ -152,6 +153,7 @@ def search(
     keep = (found.score >= threshold) & inside.all(1)
     found = found.select(keep.nonzero().squeeze(1))
     found = found.select(found.score.argsort(descending=True))
+    found = found.select(explanation.uncovered(found.position, found.rotation, found.templates))
     explanation.redraw(found.position, found.rotation, found.templates)
     return found, explanation
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from ..geometry import Poses, apply_poses
 from ._refine import Templates, refine_poses
 
+_OUTLINE = 0.35  # of its greatest strength: an object ends there
+_MOST_COVERED = 0.4
 _MARGIN = 4  # pixels around the canonical frame within which a pose may be refined
 
 
@@ -89,6 +91,23 @@ class Explanation:
         self.residual = self.image.clone()
         for picture, (y, x) in zip(pictures, corner.tolist(), strict=True):
             self.residual[:, y : y + self.side, x : x + self.side] -= picture
+
+    def uncovered(self, position: Tensor, rotation: Tensor, templates: Templates) -> Tensor:
+        """Return the objects, of falling score, that better ones do not largely cover.
+
+        Two fits to one object differ in pose or content; they are told by the pixels they share.
+        """
+        pictures, _, corner = self.draw(position, rotation, templates)
+        strength = pictures.abs().mean(1)
+        inside = strength > _OUTLINE * strength.amax((1, 2), keepdim=True)
+        taken = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
+        kept = []
+        for i, (shape, (y, x)) in enumerate(zip(inside.cpu(), corner.tolist(), strict=True)):
+            view = taken[y : y + self.side, x : x + self.side]
+            if (shape & view).sum() <= _MOST_COVERED * shape.sum():
+                kept.append(i)
+                view |= shape
+        return torch.tensor(kept, dtype=torch.long, device=position.device)
 
     def accept(
         self, pictures: Tensor, weights: Tensor, level: Tensor, corner: Tensor, threshold: float

@@ -64,7 +64,7 @@ def find_candidates(
     parts = []
     for chunk in places.split(256):
         parts.append(_read(model, padded, chunk, margin, hypotheses))
-        yield Progress(len(parts) * 256, len(places), "reading poses")
+        yield Progress(min(len(parts) * 256, len(places)), len(places), "reading poses")
     position, rotation, content, templates = zip(*parts, strict=True)
     joined = reduce(Templates.join, templates)
     return Candidates(torch.cat(position), torch.cat(rotation), torch.cat(content), joined)

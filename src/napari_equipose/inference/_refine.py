@@ -74,8 +74,8 @@ def refine_poses(
     Poses
         Of lowest squared error.
     Tensor, shape (n,)
-        ``1 - error / error of the background alone`` on the object and its rim: how
-        much better the object explains the pixels. 1 is perfect, 0 or less no object.
+        ``1 - error / error of the background alone`` on the object and its rim: how much better
+        the object explains the pixels. 1 is perfect, 0 or less no object.
     Tensor, shape (n, 1, 1, 1)
         Factor, between a half and two, by which each picture was scaled to fit.
     """

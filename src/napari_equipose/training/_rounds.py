@@ -101,14 +101,21 @@ def train_prepared(
     )
     boxes = yield from _boxes(load_model(located), prepared, device)
     again = resume and checkpoint_path(output).exists()
+    if not again and _log(located).exists():
+        _copy(_log(located), _log(output))
+    settings["earlier_epochs"] = load_model(located).record["epochs"]
     for report in train(boxes, model, second, output=output, resume=again, **settings):
         if isinstance(report, EpochReport):
             report = report._replace(epoch=report.epoch + first_epochs, epochs=whole.epochs)
         yield report
     saved = yield from _calibrated(output, prepared, device)
-    for path in (located, located.with_name(f"{located.stem}.log.csv")):
+    for path in (located, _log(located)):
         path.unlink(missing_ok=True)
     return saved
+
+
+def _log(model: Path) -> Path:
+    return model.with_name(f"{model.stem}.log.csv")
 
 
 def _copy(source: Path, target: Path) -> None:

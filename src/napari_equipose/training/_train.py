@@ -28,6 +28,7 @@ def train(
     kind: str = "target-vae",
     device: str = "auto",
     resume: bool = False,
+    earlier_epochs: int = 0,
     source: dict[str, Any] | None = None,
 ) -> Generator[StepReport | EpochReport, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
@@ -51,6 +52,8 @@ def train(
         "auto", "cpu", "cuda", "cuda:1", "mps".
     resume : bool
         Go on from the checkpoint of ``output``.
+    earlier_epochs : int
+        Epochs of an earlier round, whose log this run goes on with.
     source : dict, optional
         Where the boxes came from, for the record in the model file; plain JSON.
 
@@ -88,7 +91,7 @@ def train(
         model = build_model(kind, settings["config"])
     assert isinstance(model, nn.Module)
     model.to(choose_device(device))
-    log = _Log(output.with_name(f"{output.stem}.log.csv"), state.epoch)
+    log = _Log(output.with_name(f"{output.stem}.log.csv"), earlier_epochs, state.epoch)
     record = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "training": asdict(config),
@@ -124,15 +127,16 @@ def train(
 class _Log:
     """A CSV file with a row an epoch; rows past the epoch that a run resumes from are dropped."""
 
-    def __init__(self, path: Path, epoch: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, earlier: int, done: int) -> None:
+        self.path, self.earlier = path, earlier
+        epoch = earlier + done
         self.rows: list[dict[str, Any]] = []
         if epoch and path.is_file():
             with path.open(newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
 
     def add(self, report: EpochReport) -> None:
-        row = report._asdict()
+        row = report._asdict() | {"epoch": self.earlier + report.epoch}
         row |= row.pop("parts")
         for name in ("epochs", "seconds_left"):
             del row[name]
