@@ -52,6 +52,7 @@ class FoundLayers:
         self.features = _features(found)
         self.score = picks.score
         self._arrows = _arrows(positions, picks.rotation + offset, 0.5 * size)
+        self._sizes = np.full(len(positions), size / 5)
         metadata = {
             "model": saved.digest,
             "model_name": model_name,
@@ -71,7 +72,8 @@ class FoundLayers:
             name=f"{plane.name} objects",
             features=self.features,
             symbol="disc",
-            size=size / 5,
+            size=self._sizes,
+            canvas_size_limits=(0, 10_000),
             border_color="black",
             border_width=0.1,
             face_color="rotation",
@@ -105,7 +107,11 @@ class FoundLayers:
         """
         keep = self.score >= threshold
         if len(self.points.data) == len(self):
+            was = self.points.shown
+            self._sizes[was] = self.points.size[was]  # a person may have changed them
             self.points.shown = keep
+            # napari 0.9.2 minds `shown` only where there are sliders.
+            self.points.size = np.where(keep, self._sizes, 0.0)
         self.vectors.data = self._arrows[keep]
         self.vectors.features = self.features[keep]
         return int(keep.sum())

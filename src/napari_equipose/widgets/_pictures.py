@@ -42,11 +42,13 @@ class LossCurve(pg.PlotWidget):
         self._validation = self.plot(pen=pg.mkPen(_VALIDATION, width=2), name="held out")
         self._best = self.plot(pen=None, symbol="o", symbolSize=8, symbolBrush=_VALIDATION)
         self._rows: list[tuple[int, float, float, bool]] = []
+        self.last_epoch = 0
 
     def add(self, epoch: int, loss: float, validation_loss: float, best: bool) -> None:
         """Add an epoch; one that is there already, of a run that is resumed, goes."""
         self._rows = [row for row in self._rows if row[0] < epoch]
         self._rows.append((epoch, loss, validation_loss, best))
+        self.last_epoch = epoch
         epochs, training, validation, _ = zip(*self._rows, strict=True)
         self._training.setData(epochs, training)
         self._validation.setData(epochs, validation)
@@ -62,11 +64,6 @@ class LossCurve(pg.PlotWidget):
         margin = 0.08 * (high - low) or 1.0
         self.setYRange(low - margin, high + margin, padding=0)
         self.setXRange(self._rows[0][0], max(self._rows[-1][0], self._rows[0][0] + 1), padding=0.03)
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs shown."""
-        return len(self._rows)
 
     def clear_all(self) -> None:
         """Begin anew."""

@@ -49,6 +49,7 @@ class TrainWidget(Panel):
         self._order: Order | None = None
         self._looking: Source | None = None
         self._epochs = (0, 0)
+        self._new_round = False
         self.source = SourceForm(viewer)
         self.settings = TrainSettings()
         self.resume = self.named(
@@ -105,6 +106,7 @@ class TrainWidget(Panel):
             self.refuse(error)
             return
         self.curve.clear_all()
+        self.curve.last_epoch = 0
         self._begin(order)
 
     def _resume(self) -> None:
@@ -129,7 +131,7 @@ class TrainWidget(Panel):
         return Order(run=run, source=source, output=output)
 
     def _begin(self, order: Order) -> None:
-        self._order, self._epochs = order, (0, 0)
+        self._order, self._epochs, self._new_round = order, (0, 0), False
         output = order.output
 
         def best_so_far() -> SavedModel | None:
@@ -172,6 +174,7 @@ class TrainWidget(Panel):
         elif isinstance(report, Pictures):
             self.pictures.show_pictures(*report)
         else:
+            self._new_round = True
             self.status.setText(f"{report.message.capitalize()} …")
 
     def _show_training(self, report: StepReport | EpochReport) -> None:
@@ -179,6 +182,9 @@ class TrainWidget(Panel):
         epochs = self._order.prepared.training_config.epochs
         done, current = float(report.epoch), report.epoch
         if isinstance(report, EpochReport):
+            if self._new_round:  # of other boxes, so that the losses don't compare
+                self.curve.clear_all()
+                self._new_round = False
             self.curve.add(report.epoch, report.loss, report.validation_loss, report.best)
             self._epochs = (report.epoch, epochs)
         else:

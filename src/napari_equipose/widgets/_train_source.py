@@ -19,7 +19,7 @@ from ._layers import (
 )
 from ._train_job import Source
 
-_MARGIN = 1.2  # a rectangle drawn around an object is mostly too tight
+_MARGIN = 1.25  # a rectangle drawn around an object is mostly too tight
 _NAME = "equipose.train."
 _NO_IMAGE = "open an image first: File > Open, or File > Open Sample > Equipose."
 
@@ -69,8 +69,8 @@ class SourceForm(Form):
         self.box_size = named(
             QSpinBox(),
             f"{_NAME}box_size",
-            "Side of a square that just holds one object at any rotation: a little more than\n"
-            "the length of the longest. This is the one number that matters.",
+            "Side of a square that holds one object at any rotation: a little more than the\n"
+            "length of a typical one. This is the one number that matters.",
         )
         self.box_size.setRange(8, 4096)
         self.box_size.setValue(32)
@@ -194,6 +194,9 @@ class SourceForm(Form):
         sides = np.linalg.norm(np.diff(plane.to_picture(corners)[:3], axis=0), axis=1)
         if len(corners) == 4 and sides.max() >= 4:
             self.box_size.setValue(2 * round(_MARGIN * sides.max() / 2))
+            self.hinted.emit(
+                f"The longer side is {sides.max():.0f} pixels, so the box {self.box_size.value()}."
+            )
 
     def detach(self) -> None:
         """Listen to the viewer no more."""
