@@ -101,6 +101,17 @@ def test_points_of_a_person_are_written_without_features(tmp_path: Path) -> None
     assert read_table(tmp_path / "a.box")["x"].tolist() == [20, 40]
 
 
+def test_hidden_points_are_left_out_and_a_slice_is_a_picture(tmp_path: Path) -> None:
+    meta = {
+        "features": pd.DataFrame({"score": [0.9, 0.1]}),
+        "shown": np.array([True, False]),
+        "metadata": {"equipose": {"image": "scan.tif", "slice": [4]}},
+    }
+    napari_write_points(str(tmp_path / "a.csv"), np.array([[4.0, 1, 2], [4, 3, 4]]), meta)
+    back = read_table(tmp_path / "a.csv")
+    assert back[["image", "y", "x", "score"]].to_numpy().tolist() == [["scan.tif", 1, 2, 0.9]]
+
+
 def test_points_in_space_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="3 dimensions"):
         napari_write_points(str(tmp_path / "a.star"), np.zeros((2, 3)), {})

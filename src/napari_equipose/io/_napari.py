@@ -92,16 +92,21 @@ def _placed(axes: str, pixel_size: float | None) -> dict[str, Any]:
 def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Points layer as .star, .csv, .box or .txt; its features go along.
 
-    Positions are in the layer's own pixels, which are those of the image it was made from.
+    Positions are in the layer's own pixels, which are those of the image it was made from. Points
+    that are hidden are left out; of points found in one slice of a series, (y, x) is written.
     """
+    record = meta.get("metadata", {}).get("equipose", {})
     positions = np.asarray(data, np.float64)
+    features = pd.DataFrame(meta.get("features"))
+    shown = np.broadcast_to(np.asarray(meta.get("shown", True), bool), len(positions))
+    positions, features = positions[shown], features[shown] if len(features) else features
+    if positions.ndim == 2 and positions.shape[1] == 2 + len(record.get("slice", ())):
+        positions = positions[:, -2:]
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise InputError(
             f"{path}: points in {positions.shape[-1]} dimensions can't be written; wanted (y, x)."
         )
-    features = pd.DataFrame(meta.get("features"))
     contents = [name for name in features if str(name).startswith("content_")]
-    record = meta.get("metadata", {}).get("equipose", {})
     table = pick_table(
         str(record.get("image", meta.get("name", ""))),
         positions,
