@@ -60,7 +60,7 @@ class FoundLayers:
             "model_config": asdict(saved.model.config),
             "config": asdict(config),
             "version": __version__,
-            "image": plane.name,
+            "image": plane.path or plane.name,
             "slice": list(plane.leading),
             "level_factor": list(plane.factor),
             "box_size": round(saved.model.config.box_size * float(np.mean(plane.factor))),
@@ -124,12 +124,9 @@ class FoundLayers:
         InputError
             If the suffix is no table's.
         """
-        shown = np.asarray(self.points.shown, bool)
-        _, meta, _ = self.points.as_layer_data_tuple()
-        meta = meta | {"features": self.points.features[shown]}
-        # Tables are of pictures (y, x); which slice of a layer it was stands in the metadata.
-        napari_write_points(str(path), self.points.data[shown][:, -2:], meta)
-        return int(shown.sum())
+        data, meta, _ = self.points.as_layer_data_tuple()
+        napari_write_points(str(path), data, meta)
+        return int(np.sum(self.points.shown))
 
 
 def _features(found: Found) -> pd.DataFrame:

@@ -29,6 +29,8 @@ class Plane(NamedTuple):
     placement: dict[str, Any]
     """Keyword arguments that put another layer where this one is."""
     axis_labels: tuple[str, ...]
+    path: str | None = None
+    """The file the layer was read from."""
 
     def read(self) -> NDArray[Any]:
         """Read the picture into memory, as a copy; of RGBA, the colours."""
@@ -81,6 +83,7 @@ def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
         factor=(float(ratio[-2]), float(ratio[-1])),
         placement=placement(layer),
         axis_labels=tuple(map(str, layer.axis_labels)),
+        path=str(layer.source.path) if layer.source.path else None,
     )
 
 
