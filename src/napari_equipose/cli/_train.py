@@ -66,6 +66,12 @@ def train(
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write this run's settings as a run file.")
     ] = None,
+    ctf: Annotated[
+        bool,
+        typer.Option(
+            "--ctf", help="Apply the CTF in a STAR file to what is drawn."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that stopped.")
     ] = False,
@@ -106,7 +112,7 @@ def train(
     target = _check_names(run)
     choose_device(run.device)
     display = Display(quiet=quiet, as_json=as_json)
-    prepared = _prepare(run)
+    prepared = _prepare(run, ctf)
     if save_config is not None:
         training.write_run(save_config, run)
     size = prepared.boxes.shape[-1]
@@ -165,15 +171,19 @@ def _check_names(run: "TrainingRun") -> Path:
     return target
 
 
-def _prepare(run: "TrainingRun") -> "PreparedRun":
-    from ..io import read_stack
+def _prepare(run: "TrainingRun", ctf: bool) -> "PreparedRun":
+    from ..geometry import InputError
+    from ..io import read_ctf, read_stack
     from ..training import prepare_images, prepare_stack
     from ._inputs import about, read_large_image
 
+    if ctf and run.box_size is not None:
+        raise InputError("--ctf is for a stack of particles in a STAR file, not for large images.")
     if run.box_size is not None:
         images = [read_large_image(Path(name)).data for name in run.images]
         with about(", ".join(run.images)):
             return prepare_images(run, images)
     stack = read_stack(run.images[0])
     with about(run.images[0]):
-        return prepare_stack(run, stack.images)  # type: ignore[arg-type]
+        prepared = prepare_stack(run, stack.images)  # type: ignore[arg-type]
+        return prepared._replace(ctf=read_ctf(stack)) if ctf else prepared

@@ -14,6 +14,7 @@ Rooms above rely on these; nothing here knows of models, files or viewers.
 """
 
 from ._boxes import extract_boxes
+from ._ctf import ContrastTransfer
 from ._errors import InputError
 from ._filters import rotate_filters, smooth_disc_mask
 from ._grids import box_centre, centred_grid
@@ -21,6 +22,7 @@ from ._poses import Poses, rotation_matrix_2d, wrap_angle
 from ._resampling import apply_poses, remove_poses
 
 __all__ = [
+    "ContrastTransfer",
     "InputError",
     "Poses",
     "apply_poses",

@@ -5,6 +5,7 @@ Pixel sizes are in Angstrom and angles in degrees here, at the border, and nowhe
 there whole or not at all. A file that can't be used is an `napari_equipose.geometry.InputError`.
 """
 
+from ._ctf import read_ctf
 from ._files import atomic_path
 from ._images import IMAGE_SUFFIXES, ImageFile, read_image
 from ._mrc import write_mrc
@@ -26,6 +27,7 @@ __all__ = [
     "napari_write_points",
     "pick_table",
     "pose_table",
+    "read_ctf",
     "read_image",
     "read_stack",
     "read_star",

@@ -11,12 +11,15 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..geometry import InputError
+from ..geometry import ContrastTransfer, InputError
 from ..models import LossTerms
 
 
 class Trainable(Protocol):
-    """What `fit` asks of a model, which is also an `nn.Module`."""
+    """What `fit` asks of a model, which is also an `nn.Module`.
+
+    With contrast transfer functions, ``loss`` is given those of the batch as ``ctf``.
+    """
 
     def loss(self, images: Tensor) -> LossTerms:
         """Terms of the loss of a batch."""
@@ -142,6 +145,7 @@ def fit(
     config: TrainingConfig,
     state: TrainingState | None = None,
     report_seconds: float = 0.5,
+    ctf: ContrastTransfer | None = None,
 ) -> Iterator[StepReport | EpochReport]:
     """Fit ``model`` in place; yield a report after each epoch, and now and then within one.
 
@@ -160,6 +164,8 @@ def fit(
         is the same, bit for bit, as one that never stopped.
     report_seconds : float
         Least time between two `StepReport`.
+    ctf : ContrastTransfer, optional
+        Of each image; applied to what the model draws.
 
     Raises
     ------
@@ -198,9 +204,9 @@ def fit(
                     group["lr"] = rate
                 with _seeded(config, state.epoch, step, device):
                     batch = images[rows].to(device)
-                    if config.quarter_turns:
+                    if config.quarter_turns and ctf is None:
                         batch = torch.rot90(batch, int(torch.randint(4, ())), (-2, -1))
-                    loss = model.loss(batch).total
+                    loss = _loss(model, batch, rows, ctf).total
                     losses.append(_step(model, optimizer, loss, config.gradient_clip))
                 if not isfinite(losses[-1]):
                     raise TrainingError(
@@ -212,7 +218,7 @@ def fit(
                     reported = time.monotonic()
                     left = _seconds_left(done, reported - began)
                     yield StepReport(state.epoch, step + 1, steps, losses[-1], left)
-            terms = _validate(model, images, held_rows, config, device)
+            terms = _validate(model, images, held_rows, config, device, ctf)
             held = sum(terms.values())
             state.epoch += 1
             if state.epoch == config.content_delay + 1:
@@ -260,6 +266,13 @@ def _seeded(config: TrainingConfig, epoch: int, step: int, device: torch.device)
         yield
 
 
+def _loss(model: Any, batch: Tensor, rows: Tensor, ctf: ContrastTransfer | None) -> LossTerms:
+    terms: LossTerms = (
+        model.loss(batch) if ctf is None else model.loss(batch, ctf=ctf[rows].to(batch.device))
+    )
+    return terms
+
+
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
     """Take one step, unless the loss or its gradient is not finite; return the loss."""
     optimizer.zero_grad()
@@ -274,14 +287,19 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip
 
 @torch.no_grad()
 def _validate(
-    model: Any, images: Boxes, rows: Tensor, config: TrainingConfig, device: torch.device
+    model: Any,
+    images: Boxes,
+    rows: Tensor,
+    config: TrainingConfig,
+    device: torch.device,
+    ctf: ContrastTransfer | None,
 ) -> dict[str, float]:
     """Mean parts of the loss of the images held out, with the same noise every time."""
     sums: dict[str, float] = {}
     model.eval()
     for step, batch in enumerate(rows.split(config.batch_size)):
         with _seeded(config, 2**40, step, device):
-            parts = model.loss(images[batch].to(device)).parts
+            parts = _loss(model, images[batch].to(device), batch, ctf).parts
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
     model.train()

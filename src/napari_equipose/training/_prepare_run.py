@@ -1,6 +1,6 @@
 """From the settings of a run and its images to all that `train` wants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from ..geometry import InputError
+from ..geometry import ContrastTransfer, InputError
 from ..models import Normalisation, TargetVAEConfig
 from ._fit import TrainingConfig
 from ._prepare import boxes_from_images, boxes_from_stack
@@ -34,6 +34,8 @@ class PreparedRun(NamedTuple):
     images: tuple[NDArray[Any], ...] = ()
     """Large images to look at again with what was learnt from the first boxes; none for a stack
     or for boxes around given positions."""
+    ctf: ContrastTransfer | None = None
+    """Of each box of a stack."""
 
 
 def prepare_stack(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
@@ -95,7 +97,7 @@ def prepare_images(
     model_box = 2 * round(0.625 * run.box_size)
     boxes, places = boxes_from_images(images, model_box, normalisation, positions)
     prepared = _prepared(
-        run, boxes, places, likelihood, normalisation, _for_images(run.box_size, run.settings)
+        run, boxes, places, likelihood, normalisation, _for_images(run, normalisation)
     )
     return prepared._replace(images=looked_for)
 
@@ -139,16 +141,21 @@ def _flattening(
     return Normalisation(background_sigma=float(box_size), clip=4.0)
 
 
-def _for_images(box_size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _for_images(run: TrainingRun, normalisation: Normalisation) -> dict[str, Any]:
     """Give the settings of the model that follow from the size of an object in a large image."""
+    size = run.box_size
+    assert size is not None
     follow = {
-        "object_size": box_size + 1 - box_size % 2,
-        "translation_range": box_size / 6,
-        "translation_std": box_size / 12,
-        "focus": 0.32 * box_size,
-        "binning": max(1, round(box_size / 16)),
+        "object_size": size + 1 - size % 2,
+        "translation_range": size / 6,
+        "translation_std": size / 12,
+        "focus": 0.32 * size,
+        "binning": max(1, round(size / 16)),
     }
-    return {name: value for name, value in follow.items() if name not in settings}
+    if normalisation.kind == "standard" and normalisation.polarity is None:
+        # Finer detail would be noise: some hundred boxes do not average it out.
+        follow["feature_length"] = size / 10
+    return {name: value for name, value in follow.items() if name not in run.settings}
 
 
 def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:

@@ -68,6 +68,7 @@ def train_prepared(
     settings["normalisation"] = prepared.normalisation
     model, whole = prepared.model_config, prepared.training_config
     if not prepared.images:
+        settings["ctf"] = prepared.ctf
         job = train(prepared.boxes, model, whole, output=output, resume=resume, **settings)
         return (yield from job)
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))

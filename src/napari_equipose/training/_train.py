@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..geometry import InputError
+from ..geometry import ContrastTransfer, InputError
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
 from ._checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from ._fit import Boxes, EpochReport, StepReport, TrainingConfig, TrainingState, fit
@@ -30,6 +30,7 @@ def train(
     resume: bool = False,
     earlier_epochs: int = 0,
     source: dict[str, Any] | None = None,
+    ctf: ContrastTransfer | None = None,
 ) -> Generator[StepReport | EpochReport, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
 
@@ -56,6 +57,8 @@ def train(
         Epochs of an earlier round, whose log this run goes on with.
     source : dict, optional
         Where the boxes came from, for the record in the model file; plain JSON.
+    ctf : ContrastTransfer, optional
+        Of each box; applied to what the model draws.
 
     Yields
     ------
@@ -102,7 +105,7 @@ def train(
         | {"python": platform.python_version()},
     }
     try:
-        for report in fit(model, boxes, config, state):
+        for report in fit(model, boxes, config, state, ctf=ctf):
             if isinstance(report, EpochReport):
                 log.add(report)
                 record |= {"epochs": report.epoch, "seconds": round(report.seconds, 1)}
