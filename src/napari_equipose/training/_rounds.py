@@ -1,6 +1,7 @@
 """Learning from large images: first roughly, then again from what was found."""
 
 import shutil
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from .._files import atomic_path
 from ..inference import IsolatedBoxes, Progress, isolate
 from ..models import SavedModel, load_model, save_model
 from ._checkpoint import checkpoint_path
-from ._fit import EpochReport, StepReport
+from ._fit import EpochReport, StepReport, TrainingConfig
 from ._prepare_run import PreparedRun
 from ._train import train
 
@@ -82,12 +83,16 @@ def train_prepared(
     if not (resume and located.exists() and not checkpoint_path(located).exists()):
         again = resume and checkpoint_path(located).exists()
         job = train(prepared.boxes, rough, first, output=located, resume=again, **settings)
+        began = time.monotonic()
         try:
             for report in job:
                 if isinstance(report, EpochReport):
                     if report.best:
                         _copy(located, output)
                     report = report._replace(epochs=whole.epochs)
+                if isinstance(report, StepReport | EpochReport):
+                    left = report.seconds_left + _second_round(report, began, first, whole)
+                    report = report._replace(seconds_left=left)
                 yield report
         except (GeneratorExit, KeyboardInterrupt):
             job.close()
@@ -108,11 +113,23 @@ def train_prepared(
     for report in train(boxes, model, second, output=output, resume=again, **settings):
         if isinstance(report, EpochReport):
             report = report._replace(epoch=report.epoch + first_epochs, epochs=whole.epochs)
+        elif isinstance(report, StepReport):
+            report = report._replace(epoch=report.epoch + first_epochs)
         yield report
     saved = yield from _calibrated(output, prepared, device)
     for path in (located, _log(located)):
         path.unlink(missing_ok=True)
     return saved
+
+
+def _second_round(
+    report: StepReport | EpochReport, began: float, first: TrainingConfig, whole: TrainingConfig
+) -> float:
+    """Seconds that the second round will take, as far as the first one tells."""
+    first_round = time.monotonic() - began + report.seconds_left
+    seconds = first_round * (whole.epochs - first.epochs) / first.epochs
+    limit = 60 * (whole.minutes - first.minutes) if whole.minutes and first.minutes else seconds
+    return min(seconds, limit)
 
 
 def _log(model: Path) -> Path:
