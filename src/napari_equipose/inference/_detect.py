@@ -29,7 +29,7 @@ class DetectionConfig:
     """Objects of a lower score are left out; by default what the model's training images
     suggest, see `suggest_threshold`."""
     min_distance: float | None = None
-    """Candidates are at least so many pixels apart; by default a sixth of the object size."""
+    """Candidates are at least so many pixels apart; by default an eighth of the object size."""
     rounds: int = 2
     """How often to look: after the first time at what is left when the objects found so far are
     explained away."""
@@ -135,7 +135,7 @@ def search(
     normalised = np.atleast_3d(saved.normalisation.of_image(image))
     pixels = torch.from_numpy(np.moveaxis(normalised, -1, 0)).contiguous().to(target)[None]
     size = model.config.canonical_size
-    min_distance = config.min_distance or size / 6
+    min_distance = config.min_distance or size / 8
     explanation = Explanation(pixels, size)
     found: Objects | None = None
     for round_ in range(config.rounds):
