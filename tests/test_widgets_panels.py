@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_equipose.inference import finish
 from napari_equipose.io import read_table
 from napari_equipose.models import load_model
+from napari_equipose.training import read_run
 from napari_equipose.widgets import DetectWidget, TrainWidget
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._train_job import can_resume, learn
@@ -225,6 +226,22 @@ def test_box_size_follows_from_a_drawn_rectangle(viewer, qtbot) -> None:
     shapes.add_rectangles(np.array([[10, 10], [10, 40], [20, 40], [20, 10]]))
     assert panel.source.box_size.value() == 38  # a quarter more than 30, even
     assert panel.source.length.text() == "19 µm"
+
+
+def test_settings_go_to_a_run_file_and_back(viewer, qtbot, home) -> None:
+    first, second = TrainWidget(viewer), TrainWidget(viewer)
+    for panel in (first, second):
+        qtbot.addWidget(panel)
+    tiny(first, epochs=7, box_size=26)
+    first.settings.minutes.setValue(1.5)
+    first.settings.polarity.value = "dark"
+    first.save_run(home / "run.json")
+    second.load_run(home / "run.json")
+    assert second.read_run() == first.read_run() == read_run(home / "run.json")
+    second.load_run(home / "nothing.json")
+    assert "nothing.json" in messages()[-1]
+    for panel in (first, second):
+        panel.detach()
 
 
 def test_training_goes_on_when_its_layer_is_deleted(viewer, qtbot) -> None:

@@ -16,7 +16,7 @@ from ._detect_layers import FoundLayers
 from ._forms import Choice, Fold, Form, LayerChoice
 from ._layers import Plane, plane_of, show_levels
 from ._models import ShelvedModel, shelf
-from ._panel import Panel, user_folder
+from ._panel import Panel, short, user_folder
 from ._train_settings import device_choice
 from ._worker import Ending
 
@@ -230,7 +230,7 @@ class DetectWidget(Panel):
         except Exception as error:
             self.refuse(error)
             return
-        self.say(f"{n} objects written to {path}")
+        self.say(f"{n} objects written to {short(path)}")
 
     def set_running(self, running: bool) -> None:
         """Let only one run at a time be started."""

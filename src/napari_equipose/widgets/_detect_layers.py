@@ -82,6 +82,7 @@ class FoundLayers:
             metadata={"equipose": metadata},
             **plane.placement,
         )
+        self.points.current_size = size / 5
         self.vectors = Vectors(
             self._arrows,
             ndim=positions.shape[1],

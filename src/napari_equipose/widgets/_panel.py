@@ -34,6 +34,13 @@ def user_folder() -> Path:
     return Path.home() / "equipose"
 
 
+def short(path: Path) -> str:
+    """A path as a person writes it, with ~ for the home folder."""
+    if path.is_relative_to(Path.home()):
+        return str(Path("~") / path.relative_to(Path.home()))
+    return str(path)
+
+
 class Panel(QWidget):
     """A dock widget that runs one job at a time.
 
@@ -191,7 +198,9 @@ class Panel(QWidget):
         self.details.show()
         message = f"{self._title} failed: {ending.message}"
         self.status.setText(message)
-        show_error(f"{message}\nPress Details for more{f', or see {where}' if where else ''}.")
+        show_error(
+            f"{message}\nPress Details for more{f', or see {short(where)}' if where else ''}."
+        )
 
     def set_running(self, running: bool) -> None:
         """Let only one job at a time be started."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Points
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from ..geometry import InputError
 from ..models import SavedModel, load_model
-from ..training import EpochReport, PreparedRun, StepReport, TrainingRun
+from ..training import EpochReport, PreparedRun, StepReport, TrainingRun, read_run, write_run
 from ._forms import Fold
 from ._models import shelf
-from ._panel import Panel, user_folder
+from ._panel import Panel, short, user_folder
 from ._pictures import LossCurve, PictureRows
 from ._train_job import (
     Order,
@@ -33,6 +33,8 @@ from ._worker import Ending
 
 if TYPE_CHECKING:
     import napari
+
+_RUN_FILES = "Run files (*.json)"
 
 
 class TrainWidget(Panel):
@@ -80,6 +82,8 @@ class TrainWidget(Panel):
         self.source.show_boxes.clicked.connect(self._show_boxes)
         self.source.hinted.connect(self.status.setText)
         self.settings.output.line.textChanged.connect(self.offer)
+        self.settings.save.clicked.connect(self._ask_where_to_save)
+        self.settings.load.clicked.connect(self._ask_what_to_load)
         self.status.setText("Give the size of a box around one object, then press Learn.")
         self.offer()
 
@@ -91,9 +95,43 @@ class TrainWidget(Panel):
         InputError
             If a setting can't be read.
         """
-        boxes = self.source.kind.value == "stack"
+        boxes, layer = self.source.kind.value == "stack", self.source.layer
         size = None if boxes else self.source.box_size.value()
-        return TrainingRun(box_size=size, **self.settings.read())
+        path = None if layer is None else layer.source.path
+        images = (str(path),) if path else ()
+        return TrainingRun(images=images, box_size=size, **self.settings.read())
+
+    def save_run(self, path: Path) -> None:
+        """Write the settings in the form as a run file."""
+        try:
+            output = self.settings.output.path
+            write_run(path, replace(self.read_run(), output=str(output or "")))
+        except Exception as error:
+            self.refuse(error)
+        else:
+            self.say(f"Settings written to {short(path)}")
+
+    def load_run(self, path: Path) -> None:
+        """Set the form as a run file has it; the layers stay as they are chosen."""
+        try:
+            run = read_run(path)
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.settings.show_run(run)
+        if run.box_size is not None:
+            self.source.box_size.setValue(run.box_size)
+        self.status.setText(f"Settings of {short(path)}")
+
+    def _ask_where_to_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the settings", "", _RUN_FILES)
+        if path:
+            self.save_run(Path(path))
+
+    def _ask_what_to_load(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load settings", "", _RUN_FILES)
+        if path:
+            self.load_run(Path(path))
 
     def _learn(self) -> None:
         try:
@@ -126,8 +164,7 @@ class TrainWidget(Panel):
         output = output or _new_name(source.name)
         if output.suffix != ".safetensors":
             raise InputError(f"the model file must end in .safetensors; got {output.name}.")
-        images = (source.path,) if source.path else ()
-        run = replace(self.read_run(), images=images, output=str(output))
+        run = replace(self.read_run(), output=str(output))
         return Order(run=run, source=source, output=output)
 
     def _begin(self, order: Order) -> None:
@@ -202,15 +239,16 @@ class TrainWidget(Panel):
             return
         assert self._order is not None
         output, saved = self._order.output, ending.result
+        where = f"Saved as {short(output)}"
         name = shelf.put(saved, output) if isinstance(saved, SavedModel) else None
         self.next.setVisible(name is not None and hasattr(self.viewer, "window"))
         done, of = self._epochs
         if ending.state == "done":
-            self.show_progress(1, f"Done: the model {name} is ready.\nSaved as {output}")
+            self.show_progress(1, f"Done: the model {name} is ready.\n{where}")
         elif ending.state == "stopped" and name:
             after = f" after epoch {done} of {of}" if done else ""
             self.status.setText(
-                f"Stopped{after}. The best model so far, {name}, is ready.\nSaved as {output}"
+                f"Stopped{after}. The best model so far, {name}, is ready.\n{where}"
             )
         elif ending.state == "stopped":
             self.show_progress(0, "Stopped before the first epoch ended: there is no model yet.")

@@ -46,8 +46,6 @@ class Source(NamedTuple):
     """Pixels to learn from: a snapshot, whatever becomes of form and layers."""
 
     name: str
-    path: str | None
-    """The file they came from, where there is one."""
     record: dict[str, Any]
     """What the model file says of them; plain JSON."""
     plane: Plane | None = None

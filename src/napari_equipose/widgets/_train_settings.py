@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QPushButton, QSpinBox
 
 from ..geometry import InputError
 from ..training import TrainingRun
@@ -95,6 +95,16 @@ class TrainSettings(Form):
             "them: name=value, separated by spaces. For example: n_rotations=16 batch_size=50",
         )
         self.others.setPlaceholderText("name=value …")
+        self.save = named(
+            QPushButton("Save …"),
+            f"{_NAME}save_run",
+            "Write all settings to a file, which 'equipose train --config' repeats.",
+        )
+        self.load = named(
+            QPushButton("Load …"),
+            f"{_NAME}load_run",
+            "Take all settings from a file that was written here or by 'equipose train'.",
+        )
         self.add("Objects are", self.polarity)
         self.add("Preset", self.preset)
         self.add("Content", self.content_dim)
@@ -105,6 +115,7 @@ class TrainSettings(Form):
         self.add("Seed", self.seed)
         self.add("Model file", self.output)
         self.add("Others", self.others)
+        self.add("Settings", self.save, self.load)
 
     def read(self) -> dict[str, Any]:
         """What is set, as keyword arguments of `TrainingRun`.

@@ -141,10 +141,9 @@ class SourceForm(Form):
             "scale": [float(step) for step in layer.scale],
             "units": [str(unit) for unit in layer.units],
         }
-        path = str(layer.source.path) if layer.source.path else None
         if self.kind.value == "stack":
             data = layer.data[0] if layer.multiscale else layer.data
-            return Source(str(layer.name), path, record, stack=data)
+            return Source(str(layer.name), record, stack=data)
         plane = plane_of(layer, self._viewer, self.level.value or 0)
         positions = None
         if self.kind.value == "points":
@@ -156,7 +155,7 @@ class SourceForm(Form):
                     f"no point of {self.points.layer.name} lies on what is shown of {plane.name}."
                 )
         record |= {"slice": list(plane.leading), "factor": list(plane.factor)}
-        return Source(plane.name, path, record, plane=plane, positions=positions)
+        return Source(plane.name, record, plane=plane, positions=positions)
 
     def draw_box(self) -> None:
         """Take the box size from a rectangle, drawn already or to be drawn now.
