@@ -18,6 +18,7 @@ from typing import Any
 import napari
 import numpy as np
 from napari.utils.notifications import notification_manager
+from PIL import Image
 from qtpy.QtWidgets import QApplication, QWidget
 
 IMAGES = Path(__file__).parent / "images"
@@ -43,7 +44,8 @@ def shoot(viewer: Any, name: str) -> None:
     wait()
     IMAGES.mkdir(exist_ok=True)
     path = IMAGES / f"{name}.png"
-    viewer.screenshot(str(path), canvas_only=False, flash=False)
+    picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     print(path)
 
 
