@@ -68,9 +68,7 @@ def train(
     ] = None,
     ctf: Annotated[
         bool,
-        typer.Option(
-            "--ctf", help="Apply the CTF in a STAR file to what is drawn."
-        ),
+        typer.Option("--ctf", help="Apply the CTF in a STAR file to what is drawn."),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that stopped.")

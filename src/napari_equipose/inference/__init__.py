@@ -3,7 +3,7 @@
 from ._align import align, average
 from ._cluster import cluster
 from ._detect import DetectionConfig, Picks, detect, suggest_threshold
-from ._encode import Encoding, encode
+from ._encode import Encoding, encode, least_score
 from ._isolate import IsolatedBoxes, isolate
 from ._progress import Progress, finish
 
@@ -20,5 +20,6 @@ __all__ = [
     "encode",
     "finish",
     "isolate",
+    "least_score",
     "suggest_threshold",
 ]

@@ -87,6 +87,27 @@ def encode(
     return Encoding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
+def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") -> float:
+    """Score that an object in a box hardly falls below: to tell objects from chance fits.
+
+    Parameters
+    ----------
+    saved : SavedModel
+    boxes : Tensor, shape (n, channels, box_size, box_size)
+        Normalised, each with an object; the first 500 are looked at.
+
+    Returns
+    -------
+    float
+        Four fifths of the first percentile, and at least 0.02.
+    """
+    assert isinstance(saved.model, torch.nn.Module)
+    saved.model.to(choose_device(device))
+    few = boxes[:500].to(choose_device(device)).split(100)
+    scores = np.concatenate([_encode_batch(saved, part, refine=True).score for part in few])
+    return max(float(0.8 * np.percentile(scores, 1)), 0.02)
+
+
 @torch.no_grad()
 def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Encoding:
     posterior = saved.model.infer(images)

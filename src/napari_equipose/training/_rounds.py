@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..inference import IsolatedBoxes, Progress, isolate
+from ..inference import IsolatedBoxes, Progress, isolate, least_score
 from ..models import SavedModel, load_model, save_model
 from ._checkpoint import checkpoint_path
 from ._fit import EpochReport, StepReport, TrainingConfig
@@ -40,8 +40,8 @@ def train_prepared(
     Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
     one typical object from the middle of the boxes, its content held at zero. That model finds
     objects in the images; each is cut out with the others explained away, and the second round
-    learns from those boxes. The threshold that parts objects from chance fits in these images
-    goes into the model's record.
+    learns from those boxes. The threshold that parts objects from chance fits goes into the
+    model's record.
 
     Parameters
     ----------
@@ -71,7 +71,10 @@ def train_prepared(
     if not prepared.images:
         settings["ctf"] = prepared.ctf
         job = train(prepared.boxes, model, whole, output=output, resume=resume, **settings)
-        return (yield from job)
+        saved = yield from job
+        if not saved.model.capabilities.fully_convolutional or prepared.ctf is not None:
+            return saved
+        return _with_threshold(output, least_score(saved, prepared.boxes, device))
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     minutes = whole.minutes and _FIRST_PART * whole.minutes
     first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
@@ -162,7 +165,11 @@ def _calibrated(
     for image in prepared.images[:_CALIBRATION_IMAGES]:
         part = yield from isolate(saved, image, prepared.model_config.box_size, device)
         thresholds.append(part.threshold)
-    record = saved.record | {"threshold": round(sum(thresholds) / len(thresholds), 4)}
-    saved.model.to("cpu")  # type: ignore[attr-defined]
+    return _with_threshold(path, sum(thresholds) / len(thresholds))
+
+
+def _with_threshold(path: Path, threshold: float) -> SavedModel:
+    saved = load_model(path)
+    record = saved.record | {"threshold": round(threshold, 4)}
     save_model(path, saved.model, saved.normalisation, record)
     return load_model(path)
