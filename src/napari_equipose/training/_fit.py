@@ -188,7 +188,6 @@ def fit(
         optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
     steps = config.steps_per_epoch or -(-len(train_rows) // config.batch_size)
     began = time.monotonic() - state.seconds
-    torch.set_flush_denormal(True)  # faded weights would make every product slow
     try:
         while state.epoch < config.epochs and not _ended(config, state):
             reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
@@ -263,7 +262,11 @@ def _seeded(config: TrainingConfig, epoch: int, step: int, device: torch.device)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(((config.seed * 1_000_003 + epoch) * 1_000_003 + step) % 2**63)
-        yield
+        torch.set_flush_denormal(True)  # faded weights would make every product slow
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(False)
 
 
 def _loss(model: Any, batch: Tensor, rows: Tensor, ctf: ContrastTransfer | None) -> LossTerms:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._files import atomic_path
 from ..geometry import ContrastTransfer, InputError
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
 from ._checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
@@ -144,8 +145,7 @@ class _Log:
         for name in ("epochs", "seconds_left"):
             del row[name]
         self.rows.append(row | {"best": int(report.best), "seconds": round(report.seconds, 2)})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(self.rows[-1]))
             writer.writeheader()
             writer.writerows(self.rows)
