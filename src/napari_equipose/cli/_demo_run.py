@@ -34,7 +34,7 @@ class DemoResult(NamedTuple):
 
 
 def run_demo(
-    output: Path, *, minutes: float = 2.75, device: str = "auto", seed: int = 0
+    output: Path, *, minutes: float = 2.0, device: str = "auto", seed: int = 0
 ) -> Generator[Progress | StepReport | EpochReport, None, DemoResult]:
     """Propose, train, detect and align on the bundled image, without labels.
 
