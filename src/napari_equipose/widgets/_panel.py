@@ -26,12 +26,13 @@ from qtpy.QtWidgets import (
 
 from .. import __version__
 from ._forms import named, primary
+from ._preferences import read_preferences
 from ._worker import Ending, Job, explain
 
 
 def user_folder() -> Path:
     """Where models go when no other place is given."""
-    return Path.home() / "equipose"
+    return read_preferences().run_folder
 
 
 def short(path: Path) -> str:

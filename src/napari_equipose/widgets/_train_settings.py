@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QPushButton, QSpinBox
 from ..geometry import InputError
 from ..training import TrainingRun
 from ._forms import Choice, Form, PathField, named
+from ._preferences import read_preferences
 
 _AS_PRESET = "as the preset"
 _NAME = "equipose.train."
@@ -26,12 +27,15 @@ def devices() -> dict[str, str]:
 
 
 def device_choice(name: str) -> Choice:
-    """Choice of the device to compute on, whose tooltip says what is missing."""
+    """Choice of the device to compute on; it begins with the one of the preferences."""
     known = devices()
     tip = "Where to compute. Automatic takes the fastest there is."
     if len(known) == 2:
         tip += " No GPU that torch can use was found on this computer."
-    return named(Choice(known), name, tip)
+    choice = named(Choice(known), name, tip)
+    default = read_preferences().device
+    choice.value = "cuda:0" if default == "cuda" else default
+    return choice
 
 
 class TrainSettings(Form):
@@ -83,8 +87,8 @@ class TrainSettings(Form):
         )
         self.output = PathField(
             f"{_NAME}output",
-            "Where the model goes (.safetensors). Left empty, a new name in the folder "
-            "'equipose' of your home.",
+            "Where the model goes (.safetensors). Left empty, a new name in the run folder,\n"
+            "which is set under File > Preferences > Equipose.",
             "Model file",
             "Models (*.safetensors)",
         )
