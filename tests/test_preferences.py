@@ -10,10 +10,11 @@ from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
-from napari_equipose.widgets import _preferences
+from napari_equipose.widgets import _preferences, _worker
 from napari_equipose.widgets._forms import Choice
 from napari_equipose.widgets._preferences import Preferences, read_preferences
 from napari_equipose.widgets._train_settings import device_choice
+from napari_equipose.widgets._worker import Job
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +120,18 @@ def test_forms_begin_with_the_default_device(device, chosen, monkeypatch, qtbot)
     choice: Choice = device_choice("equipose.test.device")
     qtbot.addWidget(choice)
     assert choice.value == chosen
+
+
+@pytest.mark.parametrize(("preferred", "used"), [(0, 1), (2, 2)])
+def test_jobs_take_as_many_threads_as_preferred(preferred, used, monkeypatch, qtbot) -> None:
+    monkeypatch.setattr(_worker, "_THREADS", 2)
+    settings().threads = preferred
+
+    def work() -> Any:
+        yield torch.get_num_threads()
+
+    job, seen = Job("Counting", work()), list[int]()
+    job.reported.connect(seen.append)
+    with qtbot.waitSignal(job.ended):
+        job.start()
+    assert seen == [used]

@@ -19,6 +19,7 @@ from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 from ..geometry import InputError
+from ._preferences import read_preferences
 
 _THREADS = torch.get_num_threads()
 
@@ -139,13 +140,16 @@ class _JobWorker(FunctionWorker):
 
 
 def _kindly(work: Callable[[], None]) -> None:
-    """Do work at a lower priority and with one thread less, so that the viewer stays alive."""
+    """Do work at a lower priority and, unless told otherwise, with one thread less.
+
+    So the viewer stays alive.
+    """
     if sys.platform == "linux":  # elsewhere this would be the priority of a whole process
         thread = threading.get_native_id()
         with suppress(OSError):
             niceness = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness + 10, 19))
-    torch.set_num_threads(max(_THREADS - 1, 1))
+    torch.set_num_threads(read_preferences().threads or max(_THREADS - 1, 1))
     work()
 
 
