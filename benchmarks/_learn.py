@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from napari_equipose._memory import keep_memory
 from napari_equipose.models import SavedModel
 from napari_equipose.training import EpochReport, PreparedRun, TrainingRun, train_prepared
 
@@ -24,6 +25,7 @@ def learn(
     dict
         For each mark that was reached, in minutes, a model file.
     """
+    keep_memory()
     copies: dict[float, Path] = {}
     job = train_prepared(
         prepared,

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
+from .._memory import keep_memory
 
 
 class _Commands(TyperGroup):
@@ -70,6 +71,7 @@ def _equipose(
 def main() -> NoReturn:
     """Run the command line; a request to terminate counts as an interrupt."""
     signal.signal(signal.SIGTERM, _interrupt)
+    keep_memory()
     app()
     sys.exit(0)
 

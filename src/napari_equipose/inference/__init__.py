@@ -4,15 +4,18 @@ from ._align import align, average
 from ._cluster import cluster
 from ._detect import DetectionConfig, Picks, detect, suggest_threshold
 from ._encode import Encoding, encode, least_score
+from ._frames import agree_on_frames
 from ._isolate import IsolatedBoxes, isolate
-from ._progress import Progress, finish
+from ._progress import Notice, Progress, finish
 
 __all__ = [
     "DetectionConfig",
     "Encoding",
     "IsolatedBoxes",
+    "Notice",
     "Picks",
     "Progress",
+    "agree_on_frames",
     "align",
     "average",
     "cluster",

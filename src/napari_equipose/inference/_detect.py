@@ -11,14 +11,15 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from ..geometry import InputError, wrap_angle
-from ..models import SavedModel, choose_device
+from ..models import OutOfMemory, SavedModel, choose_device, free_memory, is_out_of_memory
 from ._explain import Explanation
 from ._peaks import Candidates, find_candidates
-from ._progress import Progress
+from ._progress import Notice, Progress
 from ._refine import Templates
 
 _USUAL_THRESHOLD = 0.2
 _LEAST_THRESHOLD = 0.02
+_LEAST_TILE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def detect(
     config: DetectionConfig = DetectionConfig(),
     *,
     device: str = "auto",
-) -> Generator[Progress, None, Picks]:
+) -> Generator[Progress | Notice, None, Picks]:
     """Find every object of an image.
 
     The encoder runs fully convolutionally over the image. Each peak of its attention is decoded
@@ -79,7 +80,8 @@ def detect(
 
     Yields
     ------
-    Progress
+    Progress or Notice
+        Where memory runs out the work begins again with smaller tiles, and a `Notice` says so.
 
     Returns
     -------
@@ -90,6 +92,8 @@ def detect(
     ------
     InputError
         If the image does not fit the model or the model can't run over images.
+    OutOfMemory
+        If memory runs out with the smallest tiles too.
     """
     threshold = config.threshold
     if threshold is None:
@@ -122,14 +126,40 @@ def search(
     config: DetectionConfig,
     threshold: float,
     device: str = "auto",
-) -> Generator[Progress, None, tuple["Objects", Explanation]]:
+) -> Generator[Progress | Notice, None, tuple["Objects", Explanation]]:
     """Do the work of `detect`; return the objects with all that was used to draw them.
 
     The explanation's residual is the normalised image without the objects.
     """
-    model = saved.model
     _check(saved, image)
-    target = choose_device(device)
+    target, tile = choose_device(device), config.tile_size
+    while True:
+        try:
+            result = yield from _search(saved, image, config, threshold, target, tile)
+            return result
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # The error is gone here, and with it the frames that held its tensors.
+        free_memory(target)
+        if tile <= _LEAST_TILE:
+            raise OutOfMemory(
+                f"the memory of {target} does not hold the work on this image: try the device "
+                "cpu, or a part of the image."
+            )
+        tile = max(tile // 2, _LEAST_TILE)
+        yield Notice(f"memory of {target} ran out: beginning again in tiles of {tile} pixels")
+
+
+def _search(
+    saved: SavedModel,
+    image: NDArray[Any],
+    config: DetectionConfig,
+    threshold: float,
+    target: torch.device,
+    tile_size: int,
+) -> Generator[Progress, None, tuple["Objects", Explanation]]:
+    model = saved.model
     assert isinstance(model, torch.nn.Module)
     model.to(target)
     normalised = np.atleast_3d(saved.normalisation.of_image(image))
@@ -141,7 +171,7 @@ def search(
     for round_ in range(config.rounds):
         seen = explanation.residual[None, :, explanation.pad :, explanation.pad :]
         seen = seen[..., : pixels.shape[-2], : pixels.shape[-1]]
-        candidates = yield from find_candidates(model, seen, config.tile_size, min_distance)
+        candidates = yield from find_candidates(model, seen, tile_size, min_distance)
         yield Progress(round_, config.rounds, "fitting poses")
         new = _take(explanation, candidates, threshold)
         found = new if found is None else found.join(new)

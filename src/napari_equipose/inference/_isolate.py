@@ -11,7 +11,7 @@ from torch import Tensor
 from ..geometry import box_centre
 from ..models import SavedModel
 from ._detect import DetectionConfig, search, suggest_threshold
-from ._progress import Progress
+from ._progress import Notice, Progress
 
 _LEAST_SCORE = 0.02
 
@@ -29,7 +29,7 @@ class IsolatedBoxes(NamedTuple):
 
 def isolate(
     saved: SavedModel, image: NDArray[Any], box_size: int, device: str = "auto"
-) -> Generator[Progress, None, IsolatedBoxes]:
+) -> Generator[Progress | Notice, None, IsolatedBoxes]:
     """Find the objects of an image and cut each out of the image without the others.
 
     Parameters
@@ -43,7 +43,7 @@ def isolate(
 
     Yields
     ------
-    Progress
+    Progress or Notice
 
     Returns
     -------

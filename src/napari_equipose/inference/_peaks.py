@@ -35,7 +35,7 @@ def find_candidates(
     image : Tensor, shape (1, channels, y, x)
         Normalised.
     tile_size : int
-        Pixels that are encoded at a time; bounds the memory.
+        Side, in pixels, of what is encoded at a time; bounds the memory, also of reading poses.
     min_distance : float
         No two peaks are closer than this, in pixels.
     hypotheses : int
@@ -62,9 +62,10 @@ def find_candidates(
     order = attention[places[:, 0], places[:, 1]].argsort(descending=True)[:most]
     places = places[order]
     parts = []
-    for chunk in places.split(256):
+    count = max(2 * tile_size, 1)
+    for chunk in places.split(count):
         parts.append(_read(model, padded, chunk, margin, hypotheses))
-        yield Progress(min(len(parts) * 256, len(places)), len(places), "reading poses")
+        yield Progress(min(len(parts) * count, len(places)), len(places), "reading poses")
     position, rotation, content, templates = zip(*parts, strict=True)
     joined = reduce(Templates.join, templates)
     return Candidates(torch.cat(position), torch.cat(rotation), torch.cat(content), joined)

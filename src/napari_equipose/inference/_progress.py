@@ -15,6 +15,12 @@ class Progress(NamedTuple):
     message: str = ""
 
 
+class Notice(NamedTuple):
+    """Something a person should know of a job that goes on."""
+
+    message: str
+
+
 def finish(
     job: Generator[Step, None, Result], show: Callable[[Step], object] | None = None
 ) -> Result:

@@ -41,11 +41,17 @@ class TargetVAE(nn.Module):
     and Rotation Group Equivariant VAE", NeurIPS 2022: equations 3 to 6.
     """
 
+    n_frames = 64
+    """Contents at which the canonical frame is known to be turned, see `set_frames`."""
+
     places: Tensor  # (components, 2), pixels
     steps: Tensor  # (components,), radians
     log_prior: Tensor  # (components,)
     canonical_grid: Tensor
     canonical_mask: Tensor
+    frame_content: Tensor  # (n_frames, content_dim)
+    frame_rotation: Tensor  # (n_frames,), radians
+    frame_spacing: Tensor  # ()
     pixel_mask: Tensor
 
     def __init__(self, config: TargetVAEConfig) -> None:
@@ -90,6 +96,9 @@ class TargetVAE(nn.Module):
             )
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
+        self.register_buffer("frame_content", torch.zeros(self.n_frames, config.content_dim))
+        self.register_buffer("frame_rotation", torch.zeros(self.n_frames))
+        self.register_buffer("frame_spacing", torch.ones(()))
         self._content_held = False
 
     @property
@@ -224,9 +233,9 @@ class TargetVAE(nn.Module):
             moved = (offset / 2).tanh() * config.binning
             translation = (rotation_matrix_2d(steps) @ moved.unsqueeze(-1)).squeeze(-1)
         n, r = rotation.shape
-        internal = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
-        middle = internal.move(self.origin(content.flatten(0, 1)).unsqueeze(1))
-        return PlaceHeads(logit.squeeze(-1), wrap_angle(rotation), middle.reshape(n, r, 2), content)
+        poses = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
+        turned, middle = poses.compose(self.frame(content.flatten(0, 1)))
+        return PlaceHeads(logit.squeeze(-1), turned.reshape(n, r), middle.reshape(n, r, 2), content)
 
     def _draw(self, content: Tensor, poses: Poses, box_size: int) -> Tensor:
         """Parameters of the pixels of boxes (n, channels, box_size, box_size)."""
@@ -244,12 +253,40 @@ class TargetVAE(nn.Module):
         size = self.config.canonical_size
         return drawn.reshape(len(content), -1, size, size)
 
-    def origin(self, content: Tensor) -> Tensor:
-        """Where the generator draws the middle of an object, shape (n, 2), pixels (y, x).
+    def set_frames(self, content: Tensor | None, rotation: Tensor | None = None) -> None:
+        """Say by how much what the generator draws is turned from the common frame.
+
+        Parameters
+        ----------
+        content : Tensor, shape (n, content_dim), or None
+            At most ``n_frames`` typical contents; None for no turn anywhere.
+        rotation : Tensor, shape (n,), optional
+            Radians, at each of them; in between it is interpolated.
+        """
+        if content is None or rotation is None:
+            self.frame_rotation.zero_()
+            return
+        rows = torch.arange(self.n_frames, device=content.device) % len(content)
+        self.frame_content.copy_(content[rows])
+        self.frame_rotation.copy_(rotation[rows])
+        distance = torch.cdist(content, content)
+        distance.fill_diagonal_(torch.inf)
+        self.frame_spacing.copy_(distance.amin(1).median().clamp(min=1e-6))
+
+    def frame(self, content: Tensor) -> Poses:
+        """Pose of the reported canonical frame within that of the generator.
 
         The frame that training settles on is arbitrary for each content. We report every pose
-        from the centroid of what differs from the border of the canonical frame.
+        from the centroid of what differs from the border of the canonical frame, and turned as
+        `set_frames` says.
         """
+        near = torch.cdist(content, self.frame_content) / (0.5 * self.frame_spacing)
+        weight = (-0.5 * near.square()).softmax(1)
+        sine, cosine = weight @ self.frame_rotation.sin(), weight @ self.frame_rotation.cos()
+        return Poses(torch.atan2(sine, cosine), self._centroid(content))
+
+    def _centroid(self, content: Tensor) -> Tensor:
+        """Where the generator draws the middle of an object, shape (n, 2), pixels (y, x)."""
         drawn = self.likelihood.mean(self._draw_at_rest(content)).mean(1)
         ring = (self.canonical_mask > 0) & (self.canonical_mask < 1)
         level = drawn[:, ring].median(1).values[:, None, None]
@@ -274,13 +311,10 @@ class TargetVAE(nn.Module):
         if self.config.subpixel:
             offset = rotation_matrix_2d(self.steps[best]) @ maps.offset[rows, best].unsqueeze(-1)
             translation = translation + offset.squeeze(-1)
-        internal = Poses(rotation, translation)
-        middle = internal.move(self.origin(content).unsqueeze(1)).squeeze(1)
+        poses = Poses(rotation, translation).compose(self.frame(content))
         side = 2 * self.config.places_range + 1
         log_prob = maps.log_prob.reshape(len(best), side, side, -1).permute(0, 3, 1, 2)
-        return Posterior(
-            Poses(rotation, middle), content, maps.content_log_std[rows, best].exp(), log_prob
-        )
+        return Posterior(poses, content, maps.content_log_std[rows, best].exp(), log_prob)
 
     @torch.no_grad()
     def generate(
@@ -303,7 +337,5 @@ class TargetVAE(nn.Module):
         if poses is None:
             zero = content.new_zeros(len(content))
             poses = Poses(zero, torch.stack((zero, zero), -1))
-        matrix = rotation_matrix_2d(poses.rotation)
-        shift = (matrix @ self.origin(content).unsqueeze(-1)).squeeze(-1)
-        internal = Poses(poses.rotation, poses.translation - shift)
+        internal = poses.compose(self.frame(content).inverse())
         return self.likelihood.mean(self._draw(content, internal, box_size or self.config.box_size))

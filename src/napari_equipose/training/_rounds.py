@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..inference import IsolatedBoxes, Progress, isolate, least_score
+from ..inference import IsolatedBoxes, Progress, agree_on_frames, isolate, least_score
 from ..models import SavedModel, load_model, save_model
 from ._checkpoint import checkpoint_path
 from ._fit import EpochReport, StepReport, TrainingConfig
@@ -72,9 +72,10 @@ def train_prepared(
         settings["ctf"] = prepared.ctf
         job = train(prepared.boxes, model, whole, output=output, resume=resume, **settings)
         saved = yield from job
+        _agree(output, prepared.boxes, device)
         if not saved.model.capabilities.fully_convolutional or prepared.ctf is not None:
-            return saved
-        return _with_threshold(output, least_score(saved, prepared.boxes, device))
+            return load_model(output)
+        return _with_threshold(output, least_score(load_model(output), prepared.boxes, device))
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     minutes = whole.minutes and _FIRST_PART * whole.minutes
     first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
@@ -119,6 +120,7 @@ def train_prepared(
         elif isinstance(report, StepReport):
             report = report._replace(epoch=report.epoch + first_epochs)
         yield report
+    _agree(output, boxes, device)
     saved = yield from _calibrated(output, prepared, device)
     for path in (located, _log(located)):
         path.unlink(missing_ok=True)
@@ -166,6 +168,14 @@ def _calibrated(
         part = yield from isolate(saved, image, prepared.model_config.box_size, device)
         thresholds.append(part.threshold)
     return _with_threshold(path, sum(thresholds) / len(thresholds))
+
+
+def _agree(path: Path, boxes: Tensor, device: str) -> None:
+    """Let like objects of a model lie alike, where the model's frame may be turned."""
+    saved = load_model(path)
+    if hasattr(saved.model, "set_frames"):
+        agree_on_frames(saved.model, boxes, device)
+        save_model(path, saved.model, saved.normalisation, saved.record)
 
 
 def _with_threshold(path: Path, threshold: float) -> SavedModel:
