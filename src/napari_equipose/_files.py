@@ -1,25 +1,64 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
+import json
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that replaces it when the block ends well.
 
-    The temporary file is flushed to disk before the rename, and removed when the block raises.
-    Missing parent folders are made.
+    The temporary file and the rename are flushed to disk, and the file is removed when the
+    block raises. Missing parent folders are made. What is written has the permissions of any
+    new file, whoever wrote it and however.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path, os.getpid())
+        try:
+            temporary.touch()
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(mode)  # some writers make a file that only its owner may read
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say where
+            error.filename = str(path)
+        raise
+    _flush_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain JSON atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def remove_temporaries(path: Path, pid: int) -> None:
+    """Remove what a process that was killed left half written of ``path``."""
+    with suppress(OSError):
+        _temporary(path, pid).unlink(missing_ok=True)
+
+
+def _temporary(path: Path, pid: int) -> Path:
+    return path.with_name(f".{path.stem}.{pid}{path.suffix}")
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make sure that a rename outlives the machine; not every system lets folders be flushed."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -2,6 +2,7 @@
 
 from ._device import choose_device
 from ._interface import Capabilities, LossTerms, Model, Posterior
+from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._normalisation import Normalisation
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
 from ._target_vae import TargetVAE
@@ -12,12 +13,15 @@ __all__ = [
     "LossTerms",
     "Model",
     "Normalisation",
+    "OutOfMemory",
     "Posterior",
     "SavedModel",
     "TargetVAE",
     "TargetVAEConfig",
     "build_model",
     "choose_device",
+    "free_memory",
+    "is_out_of_memory",
     "load_model",
     "read_metadata",
     "save_model",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .._files import atomic_path
 from ..geometry import InputError
@@ -93,7 +93,7 @@ def save_model(
         "digest": digest.hexdigest()[:16],
     }
     with atomic_path(Path(path)) as temporary:
-        save_file(weights, temporary, metadata)
+        temporary.write_bytes(save(weights, metadata))
     return metadata["digest"]
 
 

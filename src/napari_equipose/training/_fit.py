@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..geometry import ContrastTransfer, InputError
-from ..models import LossTerms
+from ..inference import Notice
+from ..models import LossTerms, OutOfMemory, free_memory, is_out_of_memory
 
 
 class Trainable(Protocol):
@@ -146,8 +147,11 @@ def fit(
     state: TrainingState | None = None,
     report_seconds: float = 0.5,
     ctf: ContrastTransfer | None = None,
-) -> Iterator[StepReport | EpochReport]:
+) -> Iterator[StepReport | EpochReport | Notice]:
     """Fit ``model`` in place; yield a report after each epoch, and now and then within one.
+
+    Where memory runs out, batches are worked through in halves, then quarters, and so on: the
+    step is that of the whole batch, and a `Notice` says so.
 
     Parameters
     ----------
@@ -171,6 +175,8 @@ def fit(
     ------
     InputError
         If there are too few images.
+    OutOfMemory
+        If memory runs out with a single image.
     TrainingError
         If the loss is not finite; the model is left with the best weights so far.
     """
@@ -186,6 +192,7 @@ def fit(
         model.load_state_dict(state.last)
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
+    memory = _Memory(min(config.batch_size, len(train_rows)), device)
     steps = config.steps_per_epoch or -(-len(train_rows) // config.batch_size)
     began = time.monotonic() - state.seconds
     try:
@@ -201,12 +208,26 @@ def fit(
                 rate = config.learning_rate * _rate(config, state, state.epoch * steps + step, done)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                with _seeded(config, state.epoch, step, device):
-                    batch = images[rows].to(device)
-                    if config.quarter_turns and ctf is None:
-                        batch = torch.rot90(batch, int(torch.randint(4, ())), (-2, -1))
-                    loss = _loss(model, batch, rows, ctf).total
-                    losses.append(_step(model, optimizer, loss, config.gradient_clip))
+                while True:
+                    with memory.watched(), _seeded(config, state.epoch, step, device):
+                        turns = None
+                        if config.quarter_turns and ctf is None:
+                            turns = int(torch.randint(4, ()))
+                        optimizer.zero_grad()
+                        total = 0.0
+                        for part in rows.split(memory.batch):
+                            batch = images[part].to(device)
+                            if turns is not None:
+                                batch = torch.rot90(batch, turns, (-2, -1))
+                            loss = _loss(model, batch, part, ctf).total
+                            # of the mean of the batch; a whole one is left as it is, to the bit
+                            loss = loss if len(part) == len(rows) else loss * len(part) / len(rows)
+                            loss.backward()
+                            total += loss.item()
+                        losses.append(_step(model, optimizer, total, config.gradient_clip))
+                    if memory.notice is None:
+                        break
+                    yield memory.notice
                 if not isfinite(losses[-1]):
                     raise TrainingError(
                         f"the loss became {losses[-1]} in epoch {state.epoch + 1}: training has "
@@ -217,7 +238,12 @@ def fit(
                     reported = time.monotonic()
                     left = _seconds_left(done, reported - began)
                     yield StepReport(state.epoch, step + 1, steps, losses[-1], left)
-            terms = _validate(model, images, held_rows, config, device, ctf)
+            while True:
+                with memory.watched():
+                    terms = _validate(model, images, held_rows, config, memory.batch, device, ctf)
+                if memory.notice is None:
+                    break
+                yield memory.notice
             held = sum(terms.values())
             state.epoch += 1
             if state.epoch == config.content_delay + 1:
@@ -276,16 +302,44 @@ def _loss(model: Any, batch: Tensor, rows: Tensor, ctf: ContrastTransfer | None)
     return terms
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
+class _Memory:
+    """How many images fit into memory at a time, as tries that fail tell."""
+
+    def __init__(self, batch: int, device: torch.device) -> None:
+        self.batch, self.device = batch, device
+        self.notice: Notice | None = None
+        """Of the last try: what to say before the next one, or None where it went well."""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Halve the batch where memory runs out in the block; anything else is let through."""
+        self.notice = None
+        try:
+            yield
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # The error is gone here, and with it the frames that held its tensors.
+        free_memory(self.device)
+        if self.batch == 1:
+            raise OutOfMemory(
+                f"the memory of {self.device} does not hold the work on a single box: try the "
+                "device cpu, a smaller box, or the preset fast."
+            )
+        self.batch = (self.batch + 1) // 2
+        self.notice = Notice(
+            f"memory of {self.device} ran out: going on with {self.batch} boxes at a time"
+        )
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: float, clip: float) -> float:
     """Take one step, unless the loss or its gradient is not finite; return the loss."""
-    optimizer.zero_grad()
-    loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-    value = loss.item()
-    if not (isfinite(value) and isfinite(norm.item())):
+    if not (isfinite(loss) and isfinite(norm.item())):
         return float("nan")
     optimizer.step()
-    return value
+    return loss
 
 
 @torch.no_grad()
@@ -294,13 +348,14 @@ def _validate(
     images: Boxes,
     rows: Tensor,
     config: TrainingConfig,
+    size: int,
     device: torch.device,
     ctf: ContrastTransfer | None,
 ) -> dict[str, float]:
     """Mean parts of the loss of the images held out, with the same noise every time."""
     sums: dict[str, float] = {}
     model.eval()
-    for step, batch in enumerate(rows.split(config.batch_size)):
+    for step, batch in enumerate(rows.split(size)):
         with _seeded(config, 2**40, step, device):
             parts = _loss(model, images[batch].to(device), batch, ctf).parts
         for name, value in parts.items():
