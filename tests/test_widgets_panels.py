@@ -9,20 +9,13 @@ import pytest
 import tifffile
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QComboBox,
-    QLineEdit,
-    QWidget,
-)
+from qtpy.QtWidgets import QWidget
 
 from napari_equipose.inference import finish
 from napari_equipose.io import read_table
 from napari_equipose.models import load_model
 from napari_equipose.training import read_run
-from napari_equipose.widgets import DetectWidget, TrainWidget
+from napari_equipose.widgets import TrainWidget
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._train_job import can_resume, learn
 
@@ -373,26 +366,3 @@ def test_our_own_slips_leave_a_log_and_a_panel_that_works(viewer, qtbot, home) -
     dialog.close()
     train(qtbot, panel)
     assert panel.status.text().startswith("Done")
-
-
-@pytest.mark.parametrize("panel_class", [TrainWidget, DetectWidget])
-def test_every_control_has_a_name_and_a_tooltip(viewer, qtbot, panel_class) -> None:
-    panel = panel_class(viewer)
-    qtbot.addWidget(panel)
-    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider, QLineEdit)
-    for control in panel.findChildren(QWidget):
-        if not isinstance(control, kinds) or is_part_of_a_control(control, kinds):
-            continue
-        assert control.objectName().startswith("equipose."), control
-        assert control.toolTip(), control.objectName()
-    panel.detach()
-
-
-def is_part_of_a_control(control: QWidget, kinds: tuple[type, ...]) -> bool:
-    """Whether a widget is Qt's own part of another: the arrows of a combo box, a scroll bar."""
-    parent = control.parentWidget()
-    while parent is not None:
-        if isinstance(parent, kinds) or type(parent).__name__ in ("QAbstractScrollArea",):
-            return True
-        parent = parent.parentWidget()
-    return control.objectName().startswith("qt_") or "ScrollBar" in type(control).__name__

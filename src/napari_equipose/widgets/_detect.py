@@ -35,6 +35,8 @@ class DetectWidget(Panel):
         Whose layers are offered, and which gets the new ones.
     """
 
+    page = "tutorial-first-objects.md#4-press-detect"
+
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__(viewer, "detect", "Finding objects")
         self._order: tuple[ShelvedModel, Plane, DetectionConfig] | None = None

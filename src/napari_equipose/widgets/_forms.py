@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QComboBox,
     QFileDialog,
     QFormLayout,
@@ -27,6 +29,16 @@ def named(widget: W, name: str, tip: str) -> W:
     widget.setObjectName(name)
     widget.setToolTip(tip)
     return widget
+
+
+def press_with(keys: str, button: QAbstractButton, panel: QWidget) -> None:
+    """Let keys press a button while the focus is in its panel; say so in its tooltip."""
+    sequence = QKeySequence(keys)
+    shortcut = QShortcut(sequence, panel)
+    shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+    shortcut.activated.connect(button.click)
+    text = sequence.toString(QKeySequence.SequenceFormat.NativeText)
+    button.setToolTip(f"{button.toolTip()} ({text})")
 
 
 def primary(button: QPushButton) -> QPushButton:

@@ -25,7 +25,8 @@ from qtpy.QtWidgets import (
 )
 
 from .. import __version__
-from ._forms import named, primary
+from ._forms import named, press_with, primary
+from ._help import help_button
 from ._preferences import read_preferences
 from ._worker import Ending, Job, explain
 
@@ -53,6 +54,9 @@ class Panel(QWidget):
     title : str
         What a failure is said to be of.
     """
+
+    page = "index.md"
+    """Page and heading of the manual that tell of the panel."""
 
     def __init__(self, viewer: Any, room: str, title: str) -> None:
         super().__init__()
@@ -85,6 +89,11 @@ class Panel(QWidget):
         buttons.addWidget(self.start, 3)
         for button in (self.stop, *more):
             buttons.addWidget(button, 1)
+        self.help = help_button(self.page, f"equipose.{self.room}.help")
+        buttons.addWidget(self.help)
+        keys = {"Ctrl+Return": self.start, "Ctrl+.": self.stop, "F1": self.help}
+        for sequence, button in keys.items():
+            press_with(sequence, button, self)
         self.progress = self.named(QProgressBar(), "progress", "How much of the run is done.")
         self.progress.setRange(0, 1000)
         self.progress.setTextVisible(False)
@@ -174,6 +183,7 @@ class Panel(QWidget):
     def _ask_to_stop(self) -> None:
         if self.job is not None:
             self.job.stop()
+            self.setFocus()
             self.stop.setEnabled(False)
             self.status.setText("Stopping …")
 
@@ -205,6 +215,8 @@ class Panel(QWidget):
 
     def set_running(self, running: bool) -> None:
         """Let only one job at a time be started."""
+        if running and self.isAncestorOf(QApplication.focusWidget()):
+            self.setFocus()  # what has it may be disabled now, and with it the panel's keys
         self.start.setEnabled(not running)
         self.stop.setEnabled(running)
 

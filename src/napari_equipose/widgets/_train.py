@@ -46,6 +46,8 @@ class TrainWidget(Panel):
         Whose layers are offered.
     """
 
+    page = "tutorial-first-objects.md#2-say-how-big-the-objects-are"
+
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__(viewer, "train", "Learning")
         self._order: Order | None = None
