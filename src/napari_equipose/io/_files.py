@@ -1,4 +1,4 @@
-"""Paths: what stands there, and how a new file gets there whole."""
+"""Paths: what stands there, what can't be made of it, and how a new file gets there whole."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +27,31 @@ def existing_file(path: str | Path) -> Path:
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from error
     return path
+
+
+@contextmanager
+def reading(path: str | Path, kind: str) -> Iterator[None]:
+    """Refuse a file that a parser stumbles over; ``kind`` says what it should have been.
+
+    Parsers meet damaged bytes with errors of every type, their own and Python's, so all are taken
+    for the file's fault.
+
+    Raises
+    ------
+    InputError
+        Naming the file, whatever went wrong.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(
+            f"{path} asks for more memory than there is. Is it damaged, or very large?"
+        ) from error
+    except Exception as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path} is damaged or not {kind}: {said.rstrip('.')}.") from error
 
 
 @contextmanager

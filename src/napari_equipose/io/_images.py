@@ -6,38 +6,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tifffile
-import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..geometry import InputError
-from ._files import existing_file
+from ._blocks import MOST_BYTES
+from ._files import existing_file, reading
 from ._mrc import MRC_SUFFIXES, open_mrc
-
-# Units that name a pixel's size in TIFF and OME files, in Angstrom.
-_ANGSTROM = {
-    "angstrom": 1.0,
-    "å": 1.0,
-    "nm": 10.0,
-    "nanometer": 10.0,
-    "um": 1e4,
-    "µm": 1e4,
-    "μm": 1e4,
-    "\\u00b5m": 1e4,
-    "micron": 1e4,
-    "microns": 1e4,
-    "micrometer": 1e4,
-    "mm": 1e7,
-    "millimeter": 1e7,
-}
+from ._tiff import open_tiff
+from ._zarr import open_zarr
 
 
 class ImageFile(NamedTuple):
     """What an image file holds."""
 
     data: NDArray[Any]
-    """As on disk: its type, its axes; mapped into memory, read-only, where the format allows."""
+    """As on disk: its type, its axes. Mapped into memory, read-only, where the format allows;
+    of a compressed file of more than 1 GiB of pixels a Dask array, which reads blocks when they
+    are asked for."""
     axes: str
     """One letter an axis: ``"yx"``, ``"yxc"``, ``"zyx"``, ``"nyx"``, ``"nyxc"`` or ``"nzyx"``."""
     pixel_size: float | None
@@ -91,10 +77,9 @@ def _read_mrc(path: Path) -> ImageFile:
 
 def _read_npy(path: Path) -> ImageFile:
     path = existing_file(path)
-    try:
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not a .npy file of numbers: {error}.") from error
+    with reading(path, "a .npy file of numbers"):
+        # Not numpy.load, which would open an archive of this name; a map holds no objects.
+        data = np.lib.format.open_memmap(path, mode="r")
     return _unnamed(path, data)
 
 
@@ -102,87 +87,42 @@ def _read_picture(path: Path) -> ImageFile:
     """PNG and JPEG."""
     path = existing_file(path)
     kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=[kind]) as picture:
-                if picture.mode in ("1", "LA", "La"):
-                    data = np.asarray(picture.convert("L"))
-                elif picture.mode.startswith(("L", "I", "F")):
-                    data = np.asarray(picture)
-                else:
-                    data = np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is damaged or not a {kind} file: {error}.") from error
+    with reading(path, f"a {kind} file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=[kind]) as picture:
+            if picture.width * picture.height * 4 > MOST_BYTES:
+                raise InputError(
+                    f"{path} has {picture.width} x {picture.height} pixels, more than a {kind} "
+                    "file is read with; give a TIFF, MRC or Zarr file."
+                )
+            if picture.mode in ("1", "LA", "La"):
+                data = np.asarray(picture.convert("L"))
+            elif picture.mode.startswith(("L", "I", "F")):
+                data = np.asarray(picture)
+            else:
+                data = np.asarray(picture.convert("RGB"))
     return ImageFile(data, "yx" if data.ndim == 2 else "yxc", None, path)
 
 
 def _read_tiff(path: Path) -> ImageFile:
-    path = existing_file(path)
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            names = series.axes
-            pixel_size = _tiff_pixel_size(file)
-            mappable = series.dataoffset is not None
-            data: NDArray[Any] = (
-                tifffile.memmap(path, series=0, mode="r") if mappable else series.asarray()
-            )
-    except (tifffile.TiffFileError, ValueError, OSError, IndexError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged or not a TIFF file: {error}.") from error
-    return _lettered(path, data, names.lower(), pixel_size)
-
-
-def _tiff_pixel_size(file: tifffile.TiffFile) -> float | None:
-    """What ImageJ or OME wrote; a plain TIFF's resolution is that of a printer."""
-    if file.is_ome and file.ome_metadata:
-        pixels = tifffile.xml2dict(file.ome_metadata)["OME"].get("Image", {})
-        pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {})
-        return _in_angstrom(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm"))
-    resolution = file.pages.first.tags.get("XResolution")
-    if not file.is_imagej or resolution is None or not resolution.value[0]:
-        return None
-    pixels_per_unit, unit = resolution.value, (file.imagej_metadata or {}).get("unit")
-    return _in_angstrom(pixels_per_unit[1] / pixels_per_unit[0], unit)
-
-
-def _in_angstrom(size: float | None, unit: str | None) -> float | None:
-    """A length in Angstrom, if it is one."""
-    factor = _ANGSTROM.get(str(unit).lower())
-    return None if size is None or factor is None or size <= 0 else float(size) * factor
+    data, letters, pixel_size = open_tiff(path)
+    return _lettered(path, data, letters, pixel_size)
 
 
 def _read_zarr(path: Path) -> ImageFile:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    try:
-        node = zarr.open(str(path), mode="r")
-        if isinstance(node, zarr.Array):
-            return _unnamed(path, np.asarray(node))
-        data, names, pixel_size = _ome_level_0(node)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path} is neither a Zarr array nor an OME-Zarr image: {error!r}."
-        ) from error
-    return _lettered(path, data, names, pixel_size)
-
-
-def _ome_level_0(group: zarr.Group) -> tuple[NDArray[Any], str, float | None]:
-    """The finest level of an OME-Zarr image, a letter for each of its axes, its pixel size."""
-    attributes: dict[str, Any] = dict(group.attrs)
-    image = attributes.get("ome", attributes)["multiscales"][0]
-    level = image["datasets"][0]
-    data = np.asarray(group[level["path"]])
-    described = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
-    scales = [t["scale"] for t in level.get("coordinateTransformations", []) if "scale" in t]
-    pixel_size = _in_angstrom(scales[0][-1], described[-1].get("unit")) if scales else None
-    return data, "".join(str(axis["name"]).lower()[:1] for axis in described), pixel_size
+    data, letters, pixel_size = open_zarr(path)
+    if letters is None:
+        return _unnamed(path, data)
+    return _lettered(path, data, letters, pixel_size)
 
 
 def _lettered(path: Path, data: NDArray[Any], letters: str, pixel_size: float | None) -> ImageFile:
     """Bring an array whose axes are named into our order: y, x, z, c or s (samples), others."""
-    keep = [i for i, letter in enumerate(letters) if letter in "yx" or data.shape[i] > 1]
-    data, letters = data.reshape([data.shape[i] for i in keep]), "".join(letters[i] for i in keep)
+    if len(letters) != data.ndim:
+        raise InputError(f"{path} names axes {letters} of an array of shape {data.shape}.")
+    keep = [i for i, letter in enumerate(letters) if letter in "yx" or data.shape[i] != 1]
+    data = data[tuple(slice(None) if i in keep else 0 for i in range(data.ndim))]
+    letters = "".join(letters[i] for i in keep)
     for channel in "sc":
         if channel in letters:
             place = letters.index(channel)

@@ -1,20 +1,23 @@
 """MRC files: images, volumes, and stacks of both."""
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mrcfile
 import numpy as np
+from mrcfile.mrcinterpreter import MrcInterpreter
 from mrcfile.utils import data_dtype_from_header, data_shape_from_header
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ._files import atomic_path, existing_file
+from ._files import atomic_path, existing_file, reading
 
 STACK_SUFFIXES = (".mrcs", ".st")
 MRC_SUFFIXES = (".mrc", ".map", ".rec", *STACK_SUFFIXES)
 _HEADER_BYTES = 1024
+_EXTENDED = slice(92, 96)
 _IMOD_STAMP = 1146047817
 _AXES_BY_NDIM = {2: ("yx",), 3: ("zyx", "nyx"), 4: ("nzyx",)}
 
@@ -40,17 +43,13 @@ def open_mrc(path: str | Path) -> MrcFile:
         If the file is missing, not an MRC file, truncated, or of complex numbers.
     """
     path = existing_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # what we check ourselves
-            with mrcfile.open(path, mode="r", permissive=True, header_only=True) as mrc:
-                dtype = _pixel_dtype(mrc.header)
-                shape = data_shape_from_header(mrc.header)
-                offset = _HEADER_BYTES + int(mrc.header.nsymbt)
-                says_stack = int(mrc.header.ispg) == 0 and int(mrc.header.mz) == 1
-                voxel = float(mrc.voxel_size.x)
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{path} is not an MRC file that can be read: {error}.") from error
+    with reading(path, "an MRC file"):
+        header, n_extended = _read_header(path)
+        dtype = _pixel_dtype(header)
+        shape = data_shape_from_header(header)
+        offset = _HEADER_BYTES + n_extended
+        says_stack = int(header.ispg) == 0 and int(header.mz) == 1
+        voxel = float(header.cella.x) / int(header.mx) if header.mx else 0.0
     wanted = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
     found = path.stat().st_size
     if min(shape) <= 0 or offset < _HEADER_BYTES or found < wanted:
@@ -65,6 +64,21 @@ def open_mrc(path: str | Path) -> MrcFile:
     if data.ndim == 3 and (says_stack or path.suffix.lower() in STACK_SUFFIXES):
         axes = "nyx"
     return MrcFile(data, axes, voxel if np.isfinite(voxel) and voxel > 0 else None)
+
+
+def _read_header(path: Path) -> tuple[Any, int]:
+    """The header, in whatever byte order it is, and the size of the extended one after it.
+
+    mrcfile would unpack a compressed file, and allocate an extended header of any size, unseen.
+    """
+    with path.open("rb") as file:
+        head = bytearray(file.read(_HEADER_BYTES))
+    n_extended = head[_EXTENDED]
+    head[_EXTENDED] = bytes(len(n_extended))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what we check ourselves
+        header = MrcInterpreter(BytesIO(head), permissive=True, header_only=True).header
+    return header, int(np.frombuffer(n_extended, header.mode.dtype)[0])
 
 
 def _pixel_dtype(header: Any) -> np.dtype[Any]:

@@ -1,5 +1,8 @@
 """Stacks of particles, read a few images at a time."""
 
+import os
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -8,8 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ._images import read_image
+from ._images import ImageFile, read_image
 from ._star import common_pixel_size, pixel_sizes, read_star
+
+_OPEN = 64
+"""A mapped file counts as open, and a project has more stacks than a program may open files."""
 
 
 class ImageArray(Protocol):
@@ -52,15 +58,20 @@ class ParticleStack(NamedTuple):
 
 
 class GatheredStack:
-    """Images that lie in several stacks, as one array."""
+    """Images that lie in several stacks, as one array; few of the files are open at a time."""
 
     def __init__(
-        self, stacks: list[NDArray[Any]], stack_of: NDArray[np.intp], row_of: NDArray[np.intp]
+        self,
+        open_stack: Callable[[int], NDArray[Any]],
+        stack_of: NDArray[np.intp],
+        row_of: NDArray[np.intp],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
     ) -> None:
-        """Take image ``i`` from row ``row_of[i]`` of ``stacks[stack_of[i]]``."""
-        self._stacks, self._stack_of, self._row_of = stacks, stack_of, row_of
-        self.dtype: np.dtype[Any] = np.result_type(*(stack.dtype for stack in stacks))
-        self.shape: tuple[int, ...] = (len(row_of), *stacks[0].shape[1:])
+        """Take image ``i``, of ``shape``, from row ``row_of[i]`` of stack ``stack_of[i]``."""
+        self._open, self._stack_of, self._row_of = lru_cache(_OPEN)(open_stack), stack_of, row_of
+        self.dtype = dtype
+        self.shape = (len(row_of), *shape)
         self.ndim = len(self.shape)
 
     def __len__(self) -> int:
@@ -72,12 +83,12 @@ class GatheredStack:
         first, *rest = index if isinstance(index, tuple) else (index,)
         chosen = np.arange(len(self))[first]
         if chosen.ndim == 0:
-            image = self._stacks[self._stack_of[chosen]][self._row_of[chosen]]
+            image = self._open(int(self._stack_of[chosen]))[self._row_of[chosen]]
             return np.asarray(image, self.dtype)[tuple(rest)]
         images = np.empty((len(chosen), *self.shape[1:]), self.dtype)
         for number in set(self._stack_of[chosen].tolist()):
             here = self._stack_of[chosen] == number
-            images[here] = self._stacks[number][self._row_of[chosen[here]]]
+            images[here] = self._open(number)[self._row_of[chosen[here]]]
         return images[(slice(None), *rest)]
 
     def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> NDArray[Any]:
@@ -97,7 +108,8 @@ def read_stack(path: str | Path, *, folder: str | Path | None = None) -> Particl
     folder : str or Path, optional
         Where the stacks a .star names lie. By default they are looked for beside it, in the
         folders above it (RELION's names start at the project's folder), in the working
-        folder, and last by their bare names beside it.
+        folder, and last by their bare names beside it. Names may be absolute, but not climb with
+        ``..``. They are only ever read, as images.
 
     Raises
     ------
@@ -127,7 +139,10 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
     if star.particles.empty:
         raise InputError(f"{path} lists no particles.")
     names = star.particles["rlnImageName"].astype(str)
-    parts = names.str.extract(r"^(?:(\d+)@)?(.+)$")
+    parts = names.str.extract(r"^(?:(\d{1,9})@)?(.+)$")
+    if parts[1].isna().any():
+        first = int(parts[1].isna().argmax())
+        raise InputError(f"{path}, row {first + 1}: {names.iloc[first]!r} names no image.")
     files, inverse = np.unique(parts[1].to_numpy(str), return_inverse=True)
     stack_of = inverse.astype(np.intp)
     found = [_find_stack(name, path, folder) for name in files]
@@ -139,29 +154,50 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
             "and the folders above; run from the project's folder, or put them beside the .star."
         )
     whole = parts[0].isna().to_numpy(bool)
-    opened = [read_image(file) for file in found if file is not None]
-    stacks = [_as_stack(image.data, whole[stack_of == i].any()) for i, image in enumerate(opened)]
+
+    def open_stack(number: int) -> ImageFile:
+        file = found[number]
+        assert file is not None
+        image = read_image(file)
+        one = image.data.ndim == 2 or whole[stack_of == number].any()  # no n@: one particle
+        return image._replace(data=image.data[None]) if one else image
+
     row_of = np.asarray(parts[0].fillna("1"), np.intp) - 1
-    _check_rows(path, names, stacks, stack_of, row_of)
-    images = GatheredStack(stacks, stack_of, row_of)
-    axes = {3: "nyx", 4: "nyxc" if opened[0].axes.endswith("c") else "nzyx"}[images.ndim]
+    opened = [_Outline.of(open_stack(number)) for number in range(len(files))]
+    _check_rows(path, names, opened, stack_of, row_of)
+    shape, dtype = opened[0].shape, np.result_type(*(outline.dtype for outline in opened))
+    images = GatheredStack(lambda number: open_stack(number).data, stack_of, row_of, shape, dtype)
+    axes = {3: "nyx", 4: "nyxc" if opened[0].colour else "nzyx"}.get(images.ndim)
+    if axes is None:
+        raise InputError(f"{path} names stacks of {shape}; a particle is an image or a volume.")
     pixel_size = common_pixel_size(path, pixel_sizes(star)) or opened[0].pixel_size
     return ParticleStack(images, axes, pixel_size, path, star.particles, star.optics)
 
 
-def _as_stack(data: NDArray[Any], whole: bool) -> NDArray[Any]:
-    """A name without ``n@`` is a file that is one particle."""
-    return data[None] if whole or data.ndim == 2 else data
+class _Outline(NamedTuple):
+    """What is kept of a stack while its file is closed."""
+
+    n: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    colour: bool
+    pixel_size: float | None
+
+    @classmethod
+    def of(cls, image: ImageFile) -> "_Outline":
+        n, *shape = image.data.shape
+        colour = image.axes.endswith("c")
+        return cls(n, tuple(shape), image.data.dtype, colour, image.pixel_size)
 
 
 def _check_rows(
     path: Path,
     names: "pd.Series[str]",
-    stacks: list[NDArray[Any]],
+    stacks: list[_Outline],
     stack_of: NDArray[np.intp],
     row_of: NDArray[np.intp],
 ) -> None:
-    lengths = np.array([len(stack) for stack in stacks])[stack_of]
+    lengths = np.array([stack.n for stack in stacks])[stack_of]
     beyond = (row_of < 0) | (row_of >= lengths)
     if beyond.any():
         first = int(beyond.argmax())
@@ -169,7 +205,7 @@ def _check_rows(
             f"{path}, row {first + 1}: {names.iloc[first]} is not there; the stack has "
             f"{lengths[first]} images, counted from 1."
         )
-    sizes = {stack.shape[1:] for stack in stacks}
+    sizes = {stack.shape for stack in stacks}
     if len(sizes) > 1:
         raise InputError(
             f"{path} names images of several sizes, {sorted(sizes)}; one stack has one size."
@@ -177,11 +213,18 @@ def _check_rows(
 
 
 def _find_stack(name: str, star: Path, folder: Path | None) -> Path | None:
-    """The file a STAR file means by a name that may start at the project's folder."""
+    """The file a STAR file means by a name that may start at the project's folder.
+
+    A relative name stays within the folder it is looked for in, and no name leads to another
+    machine; what is found is only ever read, as an image.
+    """
+    given = Path(name)
+    if ".." in given.parts or name.startswith(("//", "\\\\")):
+        return None
     here = star.resolve().parent
     if folder is not None:
-        candidates = [folder / name, folder / Path(name).name]
+        candidates = [folder / name, folder / given.name]
     else:
         roots = [here, *here.parents, Path.cwd()]
-        candidates = [*(root / name for root in roots), here / Path(name).name]
-    return next((file for file in candidates if file.exists()), None)
+        candidates = [*(root / name for root in roots), here / given.name]
+    return next((file for file in candidates if os.path.exists(file)), None)

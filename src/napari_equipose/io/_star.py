@@ -1,7 +1,7 @@
 """STAR files of particles: RELION 3.0, 3.1 to 5, and what both call a pixel size."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import starfile
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ._files import atomic_path, existing_file
+from ._files import atomic_path, existing_file, reading
 
 # Names stay text: a micrograph called 0003 must not come back as 3.
 _TEXT = [
@@ -20,6 +20,14 @@ _TEXT = [
     "rlnGroupName",
     "rlnTomoName",
     "rlnTomoParticleName",
+]
+# What must be numbers wherever it stands.
+_NUMBERS = [
+    *("rlnCoordinateX", "rlnCoordinateY", "rlnAnglePsi", "rlnClassNumber", "rlnOpticsGroup"),
+    *("rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst"),
+    *("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnPixelSize", "rlnAutopickFigureOfMerit"),
+    *("rlnDetectorPixelSize", "rlnMagnification", "rlnVoltage", "rlnSphericalAberration"),
+    *("rlnAmplitudeContrast", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift"),
 ]
 # What RELION 3.1 moved from each particle to its optics group.
 _OPTICS = ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]
@@ -40,13 +48,19 @@ def read_star(path: str | Path) -> StarFile:
     InputError
         If the file is missing or has no table of particles.
     """
-    path = existing_file(path)
-    try:
-        blocks = starfile.read(path, always_dict=True, parse_as_string=_TEXT)
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path} is not a STAR file that can be read: {error}.") from error
+    blocks = read_blocks(path, _TEXT)
     tables = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
+    for table in tables.values():
+        for name in table.columns.intersection(_NUMBERS):
+            with reading(path, f"a STAR file with numbers in column {name}"):
+                table[name] = pd.to_numeric(table[name])
     optics = tables.pop("optics", None)
+    if (
+        optics is not None
+        and "rlnOpticsGroup" in optics
+        and optics["rlnOpticsGroup"].duplicated().any()
+    ):
+        raise InputError(f"{path} has two optics groups of one number.")
     particles = tables.get("particles")
     if particles is None:  # RELION 3.0 and others: one table, by any name
         marks = {"rlnImageName", "rlnCoordinateX"}
@@ -57,6 +71,14 @@ def read_star(path: str | Path) -> StarFile:
             f"({', '.join(map(repr, blocks)) or 'none'}) has rlnImageName or rlnCoordinateX."
         )
     return StarFile(particles, optics)
+
+
+def read_blocks(path: str | Path, text: list[str]) -> dict[str, Any]:
+    """Read the blocks of a STAR file, the columns ``text`` as text."""
+    path = existing_file(path)
+    with reading(path, "a STAR file"):
+        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=text)
+    return blocks
 
 
 def write_star(path: str | Path, star: StarFile) -> None:
