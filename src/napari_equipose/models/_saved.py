@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,9 +20,11 @@ from ._target_vae import TargetVAE
 from ._target_vae_config import TargetVAEConfig
 
 _FORMAT = 1
-_KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "target-vae": (TargetVAE, TargetVAEConfig)
-}
+_METADATA = ("kind", "config", "normalisation", "record", "digest")
+_LARGEST_NUMBER = 2**16
+_MOST_BYTES = 2**30
+"""What a network may need beyond the numbers in its file: tables of places, filters turned."""
+_KINDS: dict[str, tuple[Callable[..., Any], type]] = {"target-vae": (TargetVAE, TargetVAEConfig)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +49,19 @@ def build_model(kind: str, config: dict[str, Any]) -> Model:
     InputError
         If the kind or a field of the configuration is not known.
     """
+    made = _configuration(kind, config)
+    model: Model = _KINDS[kind][0](made)
+    return model
+
+
+def _configuration(kind: str, config: dict[str, Any]) -> Any:
     if kind not in _KINDS:
         raise InputError(f"unknown kind of model {kind!r}; known are {', '.join(sorted(_KINDS))}.")
-    model_class, config_class = _KINDS[kind]
+    config_class = _KINDS[kind][1]
     try:
-        made = config_class(**config)
+        return config_class(**_typed(f"configuration of {kind}", config_class, config))
     except TypeError as error:
         raise InputError(f"configuration of {kind}: {error}.") from error
-    model: Model = model_class(made)
-    return model
 
 
 def _kind_of(model: Model) -> str:
@@ -81,20 +88,24 @@ def save_model(
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     weights = {name: value.contiguous().clone() for name, value in weights.items()}
     kind, config = _kind_of(model), asdict(model.config)
-    digest = hashlib.sha256(json.dumps([kind, config], sort_keys=True).encode())
-    for name in sorted(weights):
-        digest.update(weights[name].numpy().tobytes())
     metadata = {
         "format": str(_FORMAT),
         "kind": kind,
         "config": json.dumps(config),
         "normalisation": json.dumps(asdict(normalisation)),
         "record": json.dumps(record or {}),
-        "digest": digest.hexdigest()[:16],
+        "digest": _digest(kind, config, weights),
     }
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(save(weights, metadata))
     return metadata["digest"]
+
+
+def _digest(kind: str, config: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps([kind, config], sort_keys=True).encode())
+    for name in sorted(weights):
+        digest.update(weights[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -118,40 +129,122 @@ def read_metadata(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a model file (safetensors): {error}.") from error
-    if "kind" not in metadata or "config" not in metadata:
+    if not {"kind", "config"} <= metadata.keys():
         raise InputError(f"{path} is a safetensors file, but no model of napari-equipose.")
-    if int(metadata.get("format", 0)) > _FORMAT:
+    if metadata.get("format") != str(_FORMAT):
         raise InputError(f"{path} was written by a later version; update napari-equipose.")
-    plain = ("kind", "digest", "format")
-    return {k: v if k in plain else json.loads(v) for k, v in metadata.items()}
+    try:
+        plain = ("kind", "digest", "format")
+        read = {k: metadata[k] if k in plain else json.loads(metadata[k]) for k in _METADATA}
+    except KeyError as error:
+        raise InputError(f"{path} is damaged: its metadata lacks {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: its metadata is not JSON: {error}.") from error
+    for name in ("config", "normalisation", "record"):
+        if not isinstance(read[name], dict):
+            raise InputError(f"{path} is damaged: its {name} has no names.")
+    return read | {"format": metadata["format"]}
 
 
 def load_model(path: Path) -> SavedModel:
     """Rebuild, on the CPU, a model that `save_model` wrote.
 
+    The file is data: nothing in it is run, and no more is allocated than a small multiple of what
+    it holds and 1 GiB.
+
     Raises
     ------
     InputError
-        If the file is missing, no model, of an unknown kind, or its weights do not fit its
-        configuration.
+        If the file is missing, damaged, no model, of an unknown kind, or its weights do not fit
+        its configuration.
     """
     path = Path(path)
     metadata = read_metadata(path)
+    kind, config = metadata["kind"], metadata["config"]
+    threshold = metadata["record"].get("threshold", 0.0)
+    if not _is_a(threshold, float):
+        raise InputError(f"{path} is damaged: its threshold is {threshold!r}.")
     try:
-        model = build_model(metadata["kind"], metadata["config"])
         with safe_open(path, "pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            _check_size(kind, config, shapes)
+            model = build_model(kind, config)
+            weights = {name: file.get_tensor(name) for name in shapes}
         assert isinstance(model, torch.nn.Module)
         model.load_state_dict(weights)
+        normalisation = Normalisation(
+            **_typed("normalisation", Normalisation, metadata["normalisation"])
+        )
     except InputError as error:
         raise InputError(f"{path}: {error} Was it written by another version?") from error
-    except (RuntimeError, SafetensorError) as error:
-        raise InputError(f"{path}: the weights do not fit the configuration: {error}") from error
+    except Exception as error:  # torch and e2cnn have their own for each kind of misfit
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: the weights do not fit the configuration: {said}") from error
+    if bad := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise InputError(f"{path} is damaged: there are no finite numbers in {bad[0]}.")
+    if metadata["digest"] != _digest(kind, config, weights):
+        raise InputError(f"{path} was changed or damaged after it was written; copy it again.")
     model.eval()
     return SavedModel(
-        kind=metadata["kind"],
+        kind=kind,
         model=model,
-        normalisation=Normalisation(**metadata["normalisation"]),
+        normalisation=normalisation,
         record=metadata["record"],
         digest=metadata["digest"],
     )
+
+
+def _check_size(kind: str, config: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a configuration of a network far larger than what the file holds of it.
+
+    The network is drawn up first without memory for its numbers.
+    """
+    made = _configuration(kind, config)
+    misfit = InputError(
+        f"configuration of {kind}: it describes another network than the one in the file."
+    )
+    if max(value for value in config.values() if isinstance(value, int)) > _LARGEST_NUMBER:
+        raise misfit
+    if made.generator_layers > len(shapes):
+        raise misfit
+    if made.lifting == "steerable":
+        # e2cnn can't draw up its basis, which is larger than free filters; it is in the file.
+        names = [name for name in shapes if name.endswith("sampled_basis")]
+        least = made.rings or made.kernel_size**2 // 8
+        wanted = (made.n_rotations, made.channels, made.kernel_size**2)
+        if not any(shapes[name][0] >= least and shapes[name][1:] == wanted for name in names):
+            raise misfit
+    try:
+        with torch.device("meta"):
+            outline = _KINDS[kind][0](replace(made, lifting="interpolated"))
+    except Exception as error:  # sizes that are negative, or beyond what can be counted
+        raise misfit from error
+    needed = [
+        *outline.parameters(),
+        *outline.buffers(),
+        *[outline.encoder.lift.weight] * made.n_rotations,
+    ]
+    held = sum(map(prod, shapes.values()))
+    if sum(value.numel() for value in needed) * 4 > 4 * held * 4 + _MOST_BYTES:
+        raise misfit
+
+
+def _typed(what: str, made: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Refuse values of a type that their field does not have, as no constructor does."""
+    hints = get_type_hints(made)
+    for name, value in values.items():
+        hint = hints.get(name)
+        if hint is None:
+            raise InputError(f"{what}: there is no field {name!r}.")
+        if not any(_is_a(value, option) for option in get_args(hint) or (hint,)):
+            raise InputError(f"{what}: {name} can't be {value!r}.")
+    return values
+
+
+def _is_a(value: Any, option: Any) -> bool:
+    """Whether a value read from JSON is of a type, or is an option of a Literal."""
+    if option is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(option, type):
+        return type(value) is option
+    return bool(value == option or value in get_args(option))
