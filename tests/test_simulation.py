@@ -331,7 +331,7 @@ def test_pdb_weighs_electrons_by_occupancy_and_leaves_out_water(tmp_path: Path) 
         ("a.pdb", b"ATOM  short\n", "line 1: not a PDB atom record"),
         ("a.pdb", b"\xff\xfe\x00", "not a PDB file"),
         ("a.pdb.gz", b"not gzip", "not a PDB file"),
-        ("a.pdb.gz", gzip.compress(b"ATOM" * 500)[:-12], "not a PDB file"),
+        ("a.pdb.gz", gzip.compress(b"REMARK\n" * 500)[:-12], "not a PDB file"),
     ],
 )
 def test_files_that_are_no_pdb_are_refused(

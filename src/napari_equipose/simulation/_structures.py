@@ -1,8 +1,10 @@
 """Atoms of a macromolecule, and views of it."""
 
 import gzip
+import zlib
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,9 @@ from napari_equipose.geometry import InputError
 
 _ELECTRONS = {"H": 0, "D": 0, "C": 6, "N": 7, "O": 8, "P": 15, "S": 16, "SE": 34}
 _METAL = 25  # for whatever else is bound: its exact number never shows at 10 Angstrom
+_FARTHEST = 1e6  # what the eight columns of a coordinate hold
+_LONGEST_LINE = 200
+_MOST_LINES = 2_000_000
 _WATER = ("HOH", "WAT", "DOD")
 
 VIEWS = {"top": (0, 1, 2), "side": (1, 2, 0)}
@@ -58,6 +63,14 @@ class Structure(NamedTuple):
         return Structure(self.upright().xyz[:, VIEWS[name]], self.weight)
 
 
+def _open(path: Path) -> TextIO:
+    return (
+        gzip.open(path, "rt", encoding="ascii")
+        if path.suffix == ".gz"
+        else path.open(encoding="ascii")
+    )
+
+
 def read_pdb(path: Path) -> Structure:
     """Read the atoms of the first model of a PDB file, without water and hydrogen.
 
@@ -71,26 +84,30 @@ def read_pdb(path: Path) -> Structure:
     Raises
     ------
     InputError
-        If the file holds no atoms, or lines that aren't PDB's.
+        If the file is missing, damaged, holds no atoms, or lines that aren't PDB's.
     """
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="ascii")
     xyz, weight = [], []
     try:
-        with opened as file:
-            for number, line in enumerate(file, 1):
+        with _open(path) as file:
+            for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), ""), 1):
                 if line.startswith("ENDMDL"):
                     break
+                if number > _MOST_LINES:
+                    raise InputError(f"{path} has more than {_MOST_LINES} lines: no PDB file has.")
                 if not line.startswith(("ATOM", "HETATM")) or line[17:20] in _WATER:
                     continue
                 try:
-                    xyz.append([float(line[i : i + 8]) for i in (30, 38, 46)])
+                    place = [float(line[i : i + 8]) for i in (30, 38, 46)]
                     occupancy = float(line[54:60].strip() or 1)
                 except ValueError as error:
                     raise InputError(f"{path}, line {number}: not a PDB atom record") from error
+                if not max(map(abs, (*place, occupancy))) < _FARTHEST:
+                    raise InputError(f"{path}, line {number}: an atom that is nowhere")
                 element = line[76:78].strip() or line[12:14].strip(" 0123456789")
+                xyz.append(place)
                 weight.append(occupancy * _ELECTRONS.get(element.upper(), _METAL))
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise InputError(f"{path} is not a PDB file: {error}") from error
+    except (UnicodeDecodeError, zlib.error, EOFError, OSError) as error:
+        raise InputError(f"{path} is not a PDB file that can be read: {error}") from error
     structure = Structure(np.array(xyz).reshape(-1, 3), np.array(weight, float))
     scatters = structure.weight > 0
     if not scatters.any():
