@@ -18,8 +18,8 @@ from napari_equipose.training import (
 
 def test_a_run_comes_back_from_its_file(tmp_path: Path) -> None:
     run = TrainingRun(
-        images=("a.mrc", "b.mrc"),
-        output="m.safetensors",
+        images=(str(tmp_path / "a.mrc"), str(tmp_path.parent.parent / "b.mrc")),
+        output=str(tmp_path / "m.safetensors"),
         preset="balanced",
         box_size=48,
         polarity="dark",
@@ -28,6 +28,20 @@ def test_a_run_comes_back_from_its_file(tmp_path: Path) -> None:
     )
     write_run(tmp_path / "run.json", run)
     assert read_run(tmp_path / "run.json") == run
+
+
+def test_names_of_files_start_at_the_folder_of_the_run_file(tmp_path, monkeypatch) -> None:
+    folder, elsewhere = tmp_path / "work" / "m.run", tmp_path / "elsewhere"
+    for path in (folder, elsewhere):
+        path.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    run = TrainingRun(images=("stack.npy", str(elsewhere / "b.npy")), output="m.safetensors")
+    write_run(folder / "run.json", run)
+    monkeypatch.chdir(elsewhere)
+    moved = (tmp_path / "work").rename(tmp_path / "moved")
+    read = read_run(Path("..") / "moved" / "m.run" / "run.json")
+    assert read.images == (str(moved / "stack.npy"), str(elsewhere / "b.npy"))
+    assert read.output == str(moved / "m.safetensors")
 
 
 def test_a_run_file_may_name_a_few_settings_only(tmp_path: Path) -> None:

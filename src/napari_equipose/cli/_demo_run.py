@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import __version__, io
 from ..geometry import extract_boxes
-from ..inference import DetectionConfig, Picks, Progress, align, average, detect
+from ..inference import DetectionConfig, Notice, Picks, Progress, align, average, detect
 from ..models import SavedModel
 from ..simulation import sample_path
 from ..training import EpochReport, StepReport, TrainingRun, prepare_images, train_prepared
@@ -35,7 +35,7 @@ class DemoResult(NamedTuple):
 
 def run_demo(
     output: Path, *, minutes: float = 2.0, device: str = "auto", seed: int = 0
-) -> Generator[Progress | StepReport | EpochReport, None, DemoResult]:
+) -> Generator[Progress | StepReport | EpochReport | Notice, None, DemoResult]:
     """Propose, train, detect and align on the bundled image, without labels.
 
     Parameters
@@ -50,7 +50,7 @@ def run_demo(
 
     Yields
     ------
-    Progress, StepReport or EpochReport
+    Progress, StepReport, EpochReport or Notice
 
     Returns
     -------

@@ -52,7 +52,8 @@ def detect(
 
     from .. import inference, io
     from ..models import load_model
-    from ._inputs import about, read_classes, read_large_image
+    from ..training import about, read_large_image
+    from ._inputs import read_classes
 
     tables = table_paths(images, output, table_format)
     k = read_classes(classes)

@@ -26,7 +26,8 @@ def encode(
     """Infer the pose and the content of every box of a stack."""
     from .. import inference, io
     from ..models import load_model
-    from ._inputs import about, check_output, read_classes
+    from ..training import about
+    from ._inputs import check_output, read_classes
 
     check_output(output, [".csv", ".star"])
     k = read_classes(classes)

@@ -1,40 +1,10 @@
 """Files and options that need a look before a command begins."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from ..geometry import InputError
-from ..io import ImageFile, read_image
-
-
-@contextmanager
-def about(path: str | Path) -> Iterator[None]:
-    """Name the file in refusals of what it holds."""
-    try:
-        yield
-    except InputError as error:
-        if str(path) in str(error):
-            raise
-        raise InputError(f"{path}: {error}") from error
-
-
-def read_large_image(path: Path) -> ImageFile:
-    """Read one image, grey or in colour.
-
-    Raises
-    ------
-    InputError
-        If the file holds something else.
-    """
-    image = read_image(path)
-    if image.axes not in ("yx", "yxc") or (image.axes == "yxc" and image.data.shape[2] != 3):
-        raise InputError(
-            f"{path} has shape {image.data.shape}; wanted one image (y, x), or (y, x, 3) in "
-            "colour. A stack of boxes goes without --box-size, to train and to encode."
-        )
-    return image
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:

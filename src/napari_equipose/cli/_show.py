@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ..inference import Progress
-    from ..training import EpochReport, StepReport
+    from ..training import Report
 
 Result = TypeVar("Result")
 
@@ -39,8 +39,8 @@ class Display:
 
     def run(self, job: Generator[Any, None, Result], what: str) -> Result:
         """Run a job to its end with a progress bar; an interrupt closes it where it is."""
-        from ..inference import finish
-        from ..training import EpochReport, StepReport
+        from ..inference import Notice, finish
+        from ..training import EpochReport, Started, StepReport, describe
 
         hidden = self.quiet or not sys.stderr.isatty()
         # tqdm shows nothing on a terminal that does not tell its size; this falls back to 80 x 24.
@@ -49,8 +49,11 @@ class Display:
         with closing(job), bar:
             phases = _Phases(bar, what)
 
-            def show(report: "Progress | StepReport | EpochReport") -> None:
-                if isinstance(report, EpochReport):
+            def show(report: "Report") -> None:
+                if isinstance(report, Notice | Started):
+                    with bar.external_write_mode(sys.stderr):
+                        self.say(describe(report))
+                elif isinstance(report, EpochReport):
                     phases.show_time(report.epoch, report.validation_loss, report.seconds_left)
                 elif isinstance(report, StepReport):
                     phases.show_time(report.epoch + 1, report.loss, report.seconds_left)

@@ -1,6 +1,6 @@
 """``equipose train``."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ from ._options import Json, Quiet
 from ._show import Display
 
 if TYPE_CHECKING:
-    from ..training import PreparedRun, TrainingRun
+    from ..training import TrainingRun
 
 
 def train(
@@ -84,10 +84,13 @@ def train(
 ) -> None:
     """Learn objects from a stack of boxes, or from large images, without labels.
 
-    Writes the model file M.safetensors, always the best so far, and M.log.csv with one row an
-    epoch. An interrupt keeps the model; --resume goes on.
+    Writes the model file M.safetensors, always the best so far, M.log.csv with one row an epoch,
+    and the folder M.run with all that is needed to go on or to do it again: after an interrupt
+    'equipose train -o M.safetensors --resume' goes on, and 'equipose train --config
+    M.run/run.json' repeats the run.
     """
     from .. import training
+    from ..geometry import InputError
     from ..models import choose_device
 
     options: dict[str, Any] = {
@@ -103,30 +106,26 @@ def train(
         "minutes": minutes,
         "seed": seed,
         "device": device,
+        "ctf": ctf or None,
     }
+    if resume and config is None and output is not None:
+        before = training.RunFolder.of(output).run_file
+        config = before if before.is_file() else None
     run = training.read_run(config) if config else training.TrainingRun()
     run = replace(run, **{name: value for name, value in options.items() if value is not None})
     run = replace(run, settings={**run.settings, **_read_settings(settings or [])})
     target = _check_names(run)
     choose_device(run.device)
-    display = Display(quiet=quiet, as_json=as_json)
-    prepared = _prepare(run, ctf)
     if save_config is not None:
         training.write_run(save_config, run)
-    size = prepared.boxes.shape[-1]
-    display.say(f"training on {len(prepared.boxes)} boxes of {size} x {size} pixels")
-    job = training.train_prepared(
-        prepared,
-        output=target,
-        kind=run.model,
-        device=run.device,
-        resume=resume,
-        source={"run": asdict(run)},
-    )
+    if resume and not training.RunFolder.of(target).run_file.is_file():
+        raise InputError(f"{target}: no checkpoint to resume from; train without --resume.")
+    folder = training.create_run(target, run, resume=resume)
+    display = Display(quiet=quiet, as_json=as_json)
     try:
-        saved = display.run(job, "training")
+        saved = display.run(training.train_run(folder.path, resume=resume), "training")
     except KeyboardInterrupt:
-        if target.exists() and any(target.parent.glob(f"{target.stem}*.checkpoint.*")):
+        if target.exists() and any(folder.path.glob("*checkpoint*")):
             display.say(f"the best model so far is in {target}; --resume goes on from here")
         raise
     record = saved.record
@@ -167,21 +166,3 @@ def _check_names(run: "TrainingRun") -> Path:
     target = Path(run.output)
     check_output(target, [".safetensors"])
     return target
-
-
-def _prepare(run: "TrainingRun", ctf: bool) -> "PreparedRun":
-    from ..geometry import InputError
-    from ..io import read_ctf, read_stack
-    from ..training import prepare_images, prepare_stack
-    from ._inputs import about, read_large_image
-
-    if ctf and run.box_size is not None:
-        raise InputError("--ctf is for a stack of particles in a STAR file, not for large images.")
-    if run.box_size is not None:
-        images = [read_large_image(Path(name)).data for name in run.images]
-        with about(", ".join(run.images)):
-            return prepare_images(run, images)
-    stack = read_stack(run.images[0])
-    with about(run.images[0]):
-        prepared = prepare_stack(run, stack.images)  # type: ignore[arg-type]
-        return prepared._replace(ctf=read_ctf(stack)) if ctf else prepared

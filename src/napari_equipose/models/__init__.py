@@ -2,8 +2,8 @@
 
 from ._device import choose_device
 from ._interface import Capabilities, LossTerms, Model, Posterior
-from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._normalisation import Normalisation
+from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
 from ._target_vae import TargetVAE
 from ._target_vae_config import TargetVAEConfig

@@ -1,38 +1,66 @@
 """Fitting models: candidates, boxes, presets, the loop, and runs that can be resumed."""
 
 from ._checkpoint import checkpoint_path
+from ._failure import ChildFault, Failure, explain
 from ._fit import EpochReport, StepReport, TrainingConfig, TrainingError, fit
+from ._in_child import train_in_child
+from ._inputs import about, read_large_image
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
 from ._presets import Preset, preset
 from ._proposals import Candidates, propose, propose_many
-from ._rounds import Report, train_prepared
+from ._reports import Report, Started, describe
+from ._rounds import train_prepared
 from ._run_file import TrainingRun, read_run, write_run
+from ._run_folder import (
+    RunFolder,
+    RunState,
+    UnfinishedRun,
+    create_run,
+    unfinished_run,
+    unfinished_runs,
+)
 from ._train import train
+from ._train_run import train_run
 
 __all__ = [
     "Candidates",
+    "ChildFault",
     "EpochReport",
+    "Failure",
     "PreparedRun",
     "Preset",
     "Report",
+    "RunFolder",
+    "RunState",
+    "Started",
     "StepReport",
     "TrainingBoxes",
     "TrainingConfig",
     "TrainingError",
     "TrainingRun",
+    "UnfinishedRun",
+    "about",
     "boxes_from_images",
     "boxes_from_stack",
     "checkpoint_path",
     "choose_likelihood",
+    "create_run",
+    "describe",
+    "explain",
     "fit",
     "prepare_images",
     "prepare_stack",
     "preset",
     "propose",
     "propose_many",
+    "read_large_image",
     "read_run",
     "train",
+    "train_in_child",
     "train_prepared",
+    "train_run",
+    "unfinished_run",
+    "unfinished_runs",
     "write_run",
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .._files import atomic_path
 from ..geometry import InputError
@@ -15,8 +15,8 @@ _NUMBERS = ("epoch", "seconds", "rate_scale", "stalled", "since_best", "best_los
 
 
 def checkpoint_path(model: Path) -> Path:
-    """Where the checkpoint of a model file stands: ``M.checkpoint.safetensors``."""
-    return model.with_name(f"{model.stem}.checkpoint.safetensors")
+    """Where the checkpoint of a model file stands: ``checkpoint.safetensors`` in ``M.run``."""
+    return model.with_name(f"{model.stem}.run") / "checkpoint.safetensors"
 
 
 def save_checkpoint(path: Path, state: TrainingState, settings: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, state: TrainingState, settings: dict[str, Any]) 
     numbers = {name: getattr(state, name) for name in _NUMBERS}
     metadata = {"state": json.dumps(numbers), "settings": json.dumps(settings)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def load_checkpoint(path: Path) -> tuple[TrainingState, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,18 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..inference import IsolatedBoxes, Progress, agree_on_frames, isolate, least_score
+from ..inference import IsolatedBoxes, Notice, Progress, agree_on_frames, isolate, least_score
 from ..models import SavedModel, load_model, save_model
 from ._checkpoint import checkpoint_path
 from ._fit import EpochReport, StepReport, TrainingConfig
 from ._prepare_run import PreparedRun
+from ._run_folder import RunFolder
 from ._train import train
 
 _FIRST_PART = 0.4
 """Of the epochs and of the time."""
 _LEAST_BOXES = 20
 _CALIBRATION_IMAGES = 3
-
-Report = StepReport | EpochReport | Progress
 
 
 def train_prepared(
@@ -34,7 +34,7 @@ def train_prepared(
     device: str = "auto",
     resume: bool = False,
     source: dict[str, Any] | None = None,
-) -> Generator[Report, None, SavedModel]:
+) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
     """Train as `train` does; on large images in two rounds.
 
     Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
@@ -47,12 +47,12 @@ def train_prepared(
     ----------
     prepared : PreparedRun
     output, kind, device, resume, source
-        As for `train`. While the first round runs, ``output`` is its model; the file
-        ``M.round1.safetensors`` is there until the run is complete.
+        As for `train`, but without a checkpoint a run begins anew. While the first round runs,
+        ``output`` is its model. What is needed to resume is in ``M.run`` until the run is done.
 
     Yields
     ------
-    StepReport, EpochReport or Progress
+    StepReport, EpochReport, Progress or Notice
         Epochs are counted through both rounds.
 
     Returns
@@ -68,14 +68,17 @@ def train_prepared(
     settings: dict[str, Any] = {"kind": kind, "device": device, "source": source}
     settings["normalisation"] = prepared.normalisation
     model, whole = prepared.model_config, prepared.training_config
+    again = resume and checkpoint_path(output).exists()
     if not prepared.images:
         settings["ctf"] = prepared.ctf
-        job = train(prepared.boxes, model, whole, output=output, resume=resume, **settings)
+        job = train(prepared.boxes, model, whole, output=output, resume=again, **settings)
         saved = yield from job
         _agree(output, prepared.boxes, device)
-        if not saved.model.capabilities.fully_convolutional or prepared.ctf is not None:
-            return load_model(output)
-        return _with_threshold(output, least_score(load_model(output), prepared.boxes, device))
+        saved = load_model(output)
+        if saved.model.capabilities.fully_convolutional and prepared.ctf is None:
+            saved = _with_threshold(output, least_score(saved, prepared.boxes, device))
+        _forget(output)
+        return saved
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     minutes = whole.minutes and _FIRST_PART * whole.minutes
     first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
@@ -83,10 +86,12 @@ def train_prepared(
     rough = replace(model, object_size=size + 1 - size % 2)
     if model.focus is not None:
         rough = replace(rough, focus=0.6 * model.focus)
-    located = output.with_name(f"{output.stem}.round1.safetensors")
-    if not (resume and located.exists() and not checkpoint_path(located).exists()):
-        again = resume and checkpoint_path(located).exists()
-        job = train(prepared.boxes, rough, first, output=located, resume=again, **settings)
+    located = checkpoint_path(output).with_name("round1.safetensors")
+    if not again:
+        settings["checkpoint"] = located.with_name("round1.checkpoint.safetensors")
+        settings["resume"] = resume and settings["checkpoint"].exists()
+        job = train(prepared.boxes, rough, first, output=located, **settings)
+        del settings["checkpoint"], settings["resume"]
         began = time.monotonic()
         try:
             for report in job:
@@ -110,7 +115,6 @@ def train_prepared(
         content_delay=min(2, whole.epochs - 1),
     )
     boxes = yield from _boxes(load_model(located), prepared, device)
-    again = resume and checkpoint_path(output).exists()
     if not again and _log(located).exists():
         _copy(_log(located), _log(output))
     settings["earlier_epochs"] = load_model(located).record["epochs"]
@@ -122,9 +126,16 @@ def train_prepared(
         yield report
     _agree(output, boxes, device)
     saved = yield from _calibrated(output, prepared, device)
-    for path in (located, _log(located)):
-        path.unlink(missing_ok=True)
+    _forget(output)
     return saved
+
+
+def _forget(output: Path) -> None:
+    """Remove what was needed to resume, and the folder where it holds nothing else."""
+    folder = RunFolder.of(output)
+    folder.forget()
+    with suppress(OSError):
+        folder.path.rmdir()
 
 
 def _second_round(
@@ -148,7 +159,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _boxes(
     saved: SavedModel, prepared: PreparedRun, device: str
-) -> Generator[Progress, None, Tensor]:
+) -> Generator[Progress | Notice, None, Tensor]:
     """Boxes of single objects, or the first boxes again where next to none is found."""
     parts: list[IsolatedBoxes] = []
     for image in prepared.images:
@@ -160,7 +171,7 @@ def _boxes(
 
 def _calibrated(
     path: Path, prepared: PreparedRun, device: str
-) -> Generator[Progress, None, SavedModel]:
+) -> Generator[Progress | Notice, None, SavedModel]:
     """Put the threshold that suits the training images into the model file."""
     saved = load_model(path)
     thresholds = []

@@ -1,13 +1,14 @@
 """All the settings of a training run, and the file that repeats one."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 
-from .._files import atomic_path
+from .._files import write_json
 from ..geometry import InputError
 from ..models import TargetVAEConfig
 from ._fit import TrainingConfig
@@ -28,6 +29,10 @@ class TrainingRun:
 
     images: tuple[str, ...] = ()
     """Files: one stack of boxes, or, with a box size, one or more large images."""
+    positions: str = ""
+    """A table of the centres (y, x) of the boxes in one large image; found when not given."""
+    ctf: bool = False
+    """Whether the CTF in a STAR file is applied to what is drawn."""
     output: str = ""
     """The model file."""
     model: str = "target-vae"
@@ -42,6 +47,8 @@ class TrainingRun:
     minutes: float | None = None
     seed: int = 0
     device: str = "auto"
+    threads: int | None = None
+    """Of the processor; on it the last digits of a result depend on their number."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the configurations of the model and of its training, by name."""
 
@@ -81,7 +88,7 @@ class TrainingRun:
 
 
 def read_run(path: str | Path) -> TrainingRun:
-    """Read a run file.
+    """Read a run file; names of files in it start at its own folder.
 
     Raises
     ------
@@ -112,16 +119,37 @@ def read_run(path: str | Path) -> TrainingRun:
                     raise InputError("settings must be names with values.")
             else:
                 content[name] = typed(name, content[name], known[name])
-        return TrainingRun(**content)
+        return _with_paths(TrainingRun(**content), lambda name: _joined(path, name))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def write_run(path: str | Path, run: TrainingRun) -> None:
-    """Write a run file: JSON that `read_run` and ``equipose train --config`` read."""
-    content = {"format": _FORMAT, **asdict(run)}
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    """Write a run file: JSON that `read_run` and ``equipose train --config`` read.
+
+    The names of files in ``run`` start at the working folder. Those that lie in or below the
+    folder above that of the run file are written from there, so that all can be moved together.
+    """
+    path = Path(path)
+    run = _with_paths(run, lambda name: _relative(path, name))
+    write_json(path, {"format": _FORMAT, **asdict(run)})
+
+
+def _with_paths(run: TrainingRun, change: Callable[[str], str]) -> TrainingRun:
+    images = tuple(change(name) for name in run.images)
+    output, positions = (name and change(name) for name in (run.output, run.positions))
+    return replace(run, images=images, output=output, positions=positions)
+
+
+def _joined(run_file: Path, name: str) -> str:
+    return os.path.abspath(run_file.parent / Path(name).expanduser())
+
+
+def _relative(run_file: Path, name: str) -> str:
+    whole, folder = Path(os.path.abspath(name)), Path(os.path.abspath(run_file)).parent
+    if not whole.is_relative_to(folder.parent):
+        return str(whole)
+    return Path(os.path.relpath(whole, folder)).as_posix()
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:

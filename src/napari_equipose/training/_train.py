@@ -14,6 +14,7 @@ from torch import nn
 
 from .._files import atomic_path
 from ..geometry import ContrastTransfer, InputError
+from ..inference import Notice
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
 from ._checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from ._fit import Boxes, EpochReport, StepReport, TrainingConfig, TrainingState, fit
@@ -28,11 +29,12 @@ def train(
     output: Path,
     kind: str = "target-vae",
     device: str = "auto",
+    checkpoint: Path | None = None,
     resume: bool = False,
     earlier_epochs: int = 0,
     source: dict[str, Any] | None = None,
     ctf: ContrastTransfer | None = None,
-) -> Generator[StepReport | EpochReport, None, SavedModel]:
+) -> Generator[StepReport | EpochReport | Notice, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
 
     Parameters
@@ -47,13 +49,16 @@ def train(
         What was done to the boxes; goes into the model file.
     output : Path
         The model file, ``M.safetensors``: always the best model so far. ``M.log.csv`` has a
-        row an epoch; ``M.checkpoint.safetensors`` is there while the run is not complete.
+        row an epoch.
     kind : str
         The system, as registered with the model files.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
+    checkpoint : Path, optional
+        Where the state of the run is kept, by default `checkpoint_path` of ``output``. It stays
+        when training ends, so that resuming then costs nothing.
     resume : bool
-        Go on from the checkpoint of ``output``.
+        Go on from the checkpoint.
     earlier_epochs : int
         Epochs of an earlier round, whose log this run goes on with.
     source : dict, optional
@@ -63,7 +68,7 @@ def train(
 
     Yields
     ------
-    StepReport or EpochReport
+    StepReport, EpochReport or Notice
 
     Returns
     -------
@@ -80,7 +85,7 @@ def train(
     output = Path(output)
     settings: dict[str, Any] = {"kind": kind, "config": asdict(model_config), "seed": config.seed}
     settings["batch_size"], settings["images"] = config.batch_size, len(boxes)
-    checkpoint = checkpoint_path(output)
+    checkpoint = checkpoint or checkpoint_path(output)
     state = TrainingState()
     if resume:
         state, before = load_checkpoint(checkpoint)
@@ -124,7 +129,6 @@ def train(
         raise
     if not state.best:
         raise InputError("training ended before its first epoch did; give it more minutes.")
-    checkpoint.unlink(missing_ok=True)
     return load_model(output)
 
 

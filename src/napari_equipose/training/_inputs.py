@@ -1,0 +1,167 @@
+"""The files of a run, opened, and told from others."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import InputError
+from ..io import ImageFile, ParticleStack, read_ctf, read_image, read_stack, read_table
+from ._prepare_run import PreparedRun, prepare_images, prepare_stack
+from ._run_file import TrainingRun
+
+_SAMPLE = 2**22
+"""Values that are hashed of an input, at most."""
+
+
+@contextmanager
+def about(path: str | Path) -> Iterator[None]:
+    """Name the file in refusals of what it holds."""
+    try:
+        yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
+def read_large_image(path: str | Path) -> ImageFile:
+    """Read one image, grey (y, x) or in colour (y, x, 3).
+
+    Raises
+    ------
+    InputError
+        If the file holds something else.
+    """
+    image = read_image(path)
+    if image.axes == "zyx" and image.data.shape[2] == 3:  # colour that is not of 8 bits
+        image = image._replace(axes="yxc")
+    if image.axes not in ("yx", "yxc") or (image.axes == "yxc" and image.data.shape[2] != 3):
+        raise InputError(
+            f"{path} has shape {image.data.shape}; wanted one image (y, x), or (y, x, 3) in "
+            "colour. A stack of boxes goes without --box-size, to train and to encode."
+        )
+    return image
+
+
+def read_positions(path: str | Path) -> NDArray[np.float64]:
+    """Read the columns (y, x) of a table, shape (n, 2).
+
+    Raises
+    ------
+    InputError
+        If the table can't be read or is empty.
+    """
+    positions = read_table(path, "picks")[["y", "x"]].to_numpy(np.float64)
+    if not len(positions):
+        raise InputError(f"{path} lists no positions.")
+    return positions
+
+
+class RunInputs:
+    """The inputs of a run: large images or one stack of boxes, not read yet where files allow.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, is damaged, or does not hold what the run wants.
+    """
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.run = run
+        self.arrays: list[Any] = []
+        self.stack: ParticleStack | None = None
+        self.positions: NDArray[np.float64] | None = None
+        if not run.images:
+            raise InputError("no images: name a stack of boxes, or large images with a box size.")
+        if run.box_size is None:
+            if len(run.images) > 1:
+                raise InputError(
+                    f"{len(run.images)} files: to train on several large images give a box size; "
+                    "boxes come as one stack."
+                )
+            self.stack = read_stack(run.images[0])
+            self.arrays = [self.stack.images]
+            return
+        if run.ctf:
+            raise InputError("a CTF is for a stack of particles in a STAR file, not large images.")
+        self.arrays = [read_large_image(name).data for name in run.images]
+        if run.positions:
+            if len(run.images) > 1:
+                raise InputError("positions are for one image; give one, or no positions.")
+            self.positions = read_positions(run.positions)
+
+    def identities(self) -> list[dict[str, Any]]:
+        """Path, shape, type and hash of each input, by which it is known again; plain JSON."""
+        found = [
+            {"path": name} | identify(data)
+            for name, data in zip(self.run.images, self.arrays, strict=True)
+        ]
+        if self.positions is not None:
+            found.append({"path": self.run.positions} | identify(self.positions))
+        return found
+
+    def prepare(self) -> PreparedRun:
+        """Make boxes and configurations of them.
+
+        Raises
+        ------
+        InputError
+            As `prepare_stack` and `prepare_images` do.
+        """
+        run, stack = self.run, self.stack
+        with about(", ".join(run.images)):
+            if stack is None:
+                positions = None if self.positions is None else [self.positions]
+                return prepare_images(run, self.arrays, positions)
+            prepared = prepare_stack(run, stack.images)  # type: ignore[arg-type]
+            return prepared._replace(ctf=read_ctf(stack)) if run.ctf else prepared
+
+
+def holds(path: str, data: Any, run: TrainingRun) -> bool:
+    """Whether the file of a run's image holds the very pixels that are in memory."""
+    try:
+        file = read_stack(path).images if run.box_size is None else read_large_image(path).data
+        if file.shape != data.shape or file.dtype != data.dtype:
+            return False
+        return np.array_equal(np.asarray(file), np.asarray(data), equal_nan=data.dtype.kind == "f")
+    except (InputError, OSError):
+        return False
+
+
+def identify(data: Any) -> dict[str, Any]:
+    """Tell an array from others: its shape, type, and the hash of evenly spaced rows of it.
+
+    Parameters
+    ----------
+    data : array
+        In memory or mapped from a file; at most 4 million values are read.
+    """
+    row = int(np.prod(data.shape[1:], dtype=np.int64))
+    count = max(1, min(len(data), _SAMPLE // max(row, 1)))
+    rows = np.unique(np.linspace(0, len(data) - 1, count).round().astype(np.intp))
+    sample = np.ascontiguousarray(data[rows])
+    digest = hashlib.sha256(sample.tobytes()).hexdigest()[:32]
+    return {"shape": list(data.shape), "dtype": np.dtype(data.dtype).str, "sample": digest}
+
+
+def check_inputs(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> None:
+    """Refuse inputs that are not those a run began with.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(before) != len(now):
+        raise InputError(f"the run began with {len(before)} inputs, and has {len(now)} now.")
+    for was, is_ in zip(before, now, strict=True):
+        for name, words in (("shape", "shape"), ("dtype", "type"), ("sample", "pixels")):
+            if was.get(name) != is_[name]:
+                raise InputError(
+                    f"{is_['path']} has changed since the run began (its {words}): put the file "
+                    "back as it was to resume, or train anew."
+                )

@@ -1,0 +1,140 @@
+"""A run from its folder to its model: what every front end drives."""
+
+import platform
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._files import atomic_path
+from ..inference import Progress
+from ..models import SavedModel, build_model, choose_device
+from ._inputs import RunInputs, check_inputs
+from ._prepare_run import PreparedRun
+from ._reports import Report, Started, describe
+from ._rounds import train_prepared
+from ._run_file import TrainingRun, read_run
+from ._run_folder import RunFolder
+
+_EXAMPLES = 12
+_Result = TypeVar("_Result")
+
+
+def train_run(folder: Path, *, resume: bool = False) -> Generator[Report, None, SavedModel]:
+    """Train as a run folder says, and keep there all that is needed to go on or repeat it.
+
+    Parameters
+    ----------
+    folder : Path
+        ``M.run``, as `create_run` makes it.
+    resume : bool
+        Go on where the run stopped; a run that was stopped before its first epoch ended begins
+        anew.
+
+    Yields
+    ------
+    Progress, Started, StepReport, EpochReport or Notice
+
+    Returns
+    -------
+    SavedModel
+        The best model, ``M.safetensors``. Closing the generator leaves that file as well.
+
+    Raises
+    ------
+    InputError
+        If the run goes on elsewhere, an input or a setting can't be used, an input is not what
+        it was when the run began, or training diverges.
+    """
+    place = RunFolder(Path(folder))
+    with place.at_work():
+        run = read_run(place.run_file)
+        with _threads(run.threads):
+            saved = yield from _logged(_work(place, run, resume), place)
+    return saved
+
+
+def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report, None, SavedModel]:
+    yield Progress(0, 1, "reading the images")
+    device = choose_device(run.device)
+    inputs = RunInputs(run)
+    identities = inputs.identities()
+    if resume and place.inputs:
+        check_inputs(place.inputs, identities)
+    looking = run.box_size is not None and inputs.positions is None
+    yield Progress(0, 1, "looking for objects" if looking else "cutting boxes")
+    prepared = inputs.prepare()
+    with torch.random.fork_rng([]):  # what can't be built is refused before it leaves a trace
+        build_model(run.model, asdict(prepared.model_config))
+    place.write_about(
+        inputs=identities,
+        seed=prepared.training_config.seed,
+        threads=torch.get_num_threads(),
+        device=_device_words(device),
+        platform=platform.platform(),
+        versions={name: version(name) for name in ("napari-equipose", "torch", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+    )
+    _keep_examples(place, prepared)
+    yield Started(len(prepared.boxes), prepared.boxes.shape[-1], prepared.training_config.epochs)
+    saved = yield from train_prepared(
+        prepared,
+        output=place.model,
+        kind=run.model,
+        device=run.device,
+        resume=resume,
+        source={"run": asdict(run), **(place.about.get("source") or {})},
+    )
+    return saved
+
+
+def _logged(
+    job: Generator[Report, None, _Result], place: RunFolder
+) -> Generator[Report, None, _Result]:
+    """Put what a job reports into the log of its folder."""
+    last = ""
+    try:
+        while True:
+            try:
+                report = next(job)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+            line = describe(report)
+            if line and line != last:
+                place.say(line)
+                last = line
+            yield report
+    finally:
+        job.close()
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads, of which the last digits of a result depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device_words(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _keep_examples(place: RunFolder, prepared: PreparedRun) -> None:
+    """Keep a few boxes, always the same of one run, for pictures of what is learned."""
+    generator = torch.Generator().manual_seed(prepared.training_config.seed)
+    order = torch.randperm(len(prepared.boxes), generator=generator)
+    few: Any = prepared.boxes[order[:_EXAMPLES]]
+    assert isinstance(few, Tensor)
+    with atomic_path(place.examples) as temporary, temporary.open("wb") as file:
+        np.save(file, few.numpy(), allow_pickle=False)
