@@ -7,24 +7,19 @@ import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
-from napari.layers import Points
+from napari.layers import Layer, Points
 
+from napari_equipose.cli._gui import layers_of
 from napari_equipose.geometry import InputError
 from napari_equipose.inference import DetectionConfig, Picks
 from napari_equipose.io import read_table
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
 from napari_equipose.widgets._detect_job import Found, long_axis
 from napari_equipose.widgets._detect_layers import FoundLayers
-from napari_equipose.widgets._layers import plane_of, points_on
+from napari_equipose.widgets._layers import box_points, plane_of, points_on
+from napari_equipose.widgets._train_source import SourceForm
 
 RNG = np.random.default_rng(0)
-GEOMETRIES = [
-    {},
-    {"scale": (2.0, 2.0), "units": ("nm", "nm"), "translate": (5.0, -7.0)},
-    {"scale": (0.7, 1.3), "units": ("angstrom", "angstrom"), "rotate": 30.0},
-    {"scale": (1.5, 1.5), "units": ("um", "um"), "shear": (0.2,), "axis_labels": ("y", "x")},
-    {"affine": [[0, 2, 3], [-2, 0, 4], [0, 0, 1]]},
-]
 
 
 @pytest.fixture(scope="module")
@@ -56,31 +51,6 @@ def layers_on(layer: Any, viewer: ViewerModel, saved: SavedModel, picks: Picks) 
     return FoundLayers(found, plane, saved, "m", DetectionConfig(), along=False)
 
 
-@pytest.mark.parametrize("leading", [0, 1, 2])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_objects_lie_in_the_world_where_their_pixels_do(saved, leading, geometry) -> None:
-    viewer = ViewerModel()
-    options = in_more_dimensions(geometry, leading)
-    layer = viewer.add_image(RNG.normal(size=(*(4, 5)[:leading], 50, 60)), **options)
-    for axis in range(leading):
-        viewer.dims.set_point(axis, layer.data_to_world((2,) * layer.ndim)[axis])
-    picks = some_picks()
-    found = layers_on(layer, viewer, saved, picks)
-    for other in (found.points, found.vectors):
-        assert other.ndim == layer.ndim
-        assert tuple(other.units) == tuple(layer.units)
-        assert tuple(other.axis_labels) == tuple(layer.axis_labels)
-        np.testing.assert_allclose(other.scale, layer.scale)
-        np.testing.assert_allclose(other.translate, layer.translate)
-        place = np.array((2,) * leading + tuple(picks.positions[0]))
-        np.testing.assert_allclose(other.data_to_world(place), layer.data_to_world(place))
-    np.testing.assert_allclose(found.points.data[:, leading:], picks.positions, rtol=1e-6)
-    assert (found.points.data[:, :leading] == 2).all()
-    viewer.add_layer(found.vectors)
-    viewer.add_layer(found.points)
-    assert viewer.layers.units == tuple(layer.units)  # napari goes on drawing in them
-
-
 def in_more_dimensions(geometry: dict[str, Any], leading: int) -> dict[str, Any]:
     """The same geometry with axes before y and x."""
     options = dict(geometry)
@@ -106,6 +76,140 @@ def in_more_dimensions(geometry: dict[str, Any], leading: int) -> dict[str, Any]
         matrix[leading:, leading:] = options["affine"]
         options["affine"] = matrix
     return options
+
+
+LEADING = {"2D": (), "3D": ("z",), "time": ("t",), "4D": ("t", "channel")}
+KINDS = ("numpy", "dask", "pyramid", "dask pyramid")
+TRANSFORMS = {
+    "isotropic": {"scale": (1.5, 1.5)},
+    "anisotropic": {"scale": (0.7, 1.3), "translate": (5.0, -7.0)},
+    "turned": {"scale": (2.0, 3.0), "translate": (1.0, 2.0), "rotate": 30.0},
+    "sheared": {"scale": (2.0, 2.0), "shear": (0.2,)},
+    "affine": {"scale": (1.1, 1.1), "affine": [[0, 2, 3], [-2, 0, 4], [0, 0, 1]]},
+}
+
+
+def image_in(viewer: ViewerModel, axes: tuple[str, ...], kind: str, **options: Any) -> Any:
+    """Add an image layer with axes before y and x, and put the viewer's sliders on slice 2."""
+    fine = RNG.normal(size=(*(4, 5)[: len(axes)], 48, 64))
+    data: Any = [fine, fine[..., ::2, ::2]] if "pyramid" in kind else [fine]
+    if "dask" in kind:
+        data = [da.from_array(level, chunks=(*(1,) * len(axes), 16, 16)) for level in data]
+    several = "pyramid" in kind
+    layer = viewer.add_image(data if several else data[0], multiscale=several, **options)
+    for axis in range(len(axes)):
+        viewer.dims.set_current_step(axis, 2)
+    return layer
+
+
+def assert_lies_as(other: Any, layer: Any) -> None:
+    assert other.ndim == layer.ndim
+    assert tuple(other.units) == tuple(layer.units)
+    assert tuple(other.axis_labels) == tuple(layer.axis_labels)
+    for name in ("scale", "translate", "rotate", "shear"):
+        np.testing.assert_allclose(getattr(other, name), getattr(layer, name), err_msg=name)
+    np.testing.assert_allclose(other.affine.affine_matrix, layer.affine.affine_matrix)
+    for place in RNG.uniform(0, 40, (3, layer.ndim)):
+        np.testing.assert_allclose(other.data_to_world(place), layer.data_to_world(place))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("unit", "transform"),
+    [
+        ("pixel", "isotropic"),
+        ("nm", "anisotropic"),
+        ("angstrom", "anisotropic"),
+        ("angstrom", "turned"),
+        ("nm", "sheared"),
+        ("pixel", "affine"),
+    ],
+)
+@pytest.mark.parametrize("axes", LEADING)
+def test_every_layer_we_add_lies_as_its_image(saved, qtbot, axes, unit, transform, kind) -> None:
+    leading = LEADING[axes]
+    viewer = ViewerModel()
+    options = in_more_dimensions(TRANSFORMS[transform], len(leading))
+    units = {"t": "second", "z": "nm", "channel": "pixel"}
+    layer = image_in(
+        viewer,
+        leading,
+        kind,
+        units=(*(units[axis] for axis in leading), unit, unit),
+        axis_labels=(*leading, "y", "x"),
+        **options,
+    )
+    units_before = viewer.layers.units
+    assert units_before is not None
+    level = 1 if "pyramid" in kind else 0
+    plane = plane_of(layer, viewer, level)
+    whole = layer.data[level] if layer.multiscale else layer.data
+    np.testing.assert_array_equal(plane.read(), np.asarray(whole[(2,) * len(leading)]))
+    picks = some_picks(8)
+    found = FoundLayers(Found(picks, None, 0.3), plane, saved, "m", DetectionConfig(), along=True)
+    boxes = box_points(plane, picks.positions, 16)
+    for added in (found.vectors, found.points, boxes):
+        viewer.add_layer(added)
+    form = SourceForm(viewer)
+    qtbot.addWidget(form)
+    form.image.value = layer.unique_id
+    form.draw_box()
+    added_layers = [other for other in viewer.layers if other is not layer]
+    assert len(added_layers) == 4
+    for other in added_layers:
+        assert_lies_as(other, layer)
+    assert viewer.layers.units == units_before  # napari goes on drawing in them
+    # Of a coarser level, a pixel's centre lies between those of the pixels it is made of.
+    factor = 2 if level else 1
+    expected = (picks.positions + 0.5) * factor - 0.5
+    for places in (found.points.data, found.vectors.data[:, 0], boxes.data):
+        np.testing.assert_allclose(places[:, -2:], expected, rtol=1e-6)
+        assert (places[:, :-2] == 2).all()
+    np.testing.assert_allclose(boxes.size.max(), 16 * factor)
+    np.testing.assert_allclose(points_on(boxes, layer, viewer, plane), picks.positions, atol=1e-4)
+    form.detach()
+
+
+def test_layers_of_the_demo_lie_on_each_other() -> None:
+    viewer = ViewerModel()
+    for layer in layers_of(RNG.normal(size=(48, 64)), some_picks(), "cells", {}):
+        viewer.add_layer(Layer.create(*layer))
+    image, vectors, points = viewer.layers
+    for other in (vectors, points):
+        assert_lies_as(other, image)
+    assert viewer.layers.units == tuple(image.units)
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal")
+def test_a_series_turned_out_of_its_plane_is_refused() -> None:
+    viewer = ViewerModel()
+    turned = np.eye(3)
+    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]  # z into y
+    layer = viewer.add_image(RNG.normal(size=(5, 48, 64)), name="scan", rotate=turned)
+    with pytest.raises(InputError, match="scan is turned out of its plane"):
+        plane_of(layer, viewer)
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal")
+def test_a_series_that_drifts_keeps_its_slices() -> None:
+    viewer = ViewerModel()
+    drift = np.eye(4)
+    drift[1, 0] = 3.0  # each slice lies three pixels further down
+    layer = viewer.add_image(RNG.normal(size=(5, 48, 64)), affine=drift)
+    viewer.dims.set_point(0, 2.0)
+    plane = plane_of(layer, viewer)
+    np.testing.assert_array_equal(plane.read(), layer.data[2])
+    assert_lies_as(box_points(plane, some_picks().positions, 16), layer)
+
+
+def test_axes_that_were_rolled_are_refused() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(RNG.normal(size=(5, 48, 64)), name="scan")
+    viewer.dims.order = (0, 2, 1)  # y and x still, turned over
+    assert plane_of(layer, viewer).read().shape == (48, 64)
+    viewer.dims.order = (1, 0, 2)
+    with pytest.raises(InputError, match="scan: the viewer shows other axes"):
+        plane_of(layer, viewer)
 
 
 def test_rotation_is_drawn_counter_clockwise(saved) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from napari.layers import Points
 from numpy.typing import NDArray
 
 from ..geometry import InputError
@@ -64,13 +65,14 @@ def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
     Raises
     ------
     InputError
-        If the layer has no y and x.
+        If the layer has no y and x, or no slice of it is what the viewer shows.
     """
     data = layer.data[level] if layer.multiscale else layer.data
     whole = layer.data[0] if layer.multiscale else layer.data
     shape = spatial_shape(data, layer.rgb)
     if len(shape) < 2:
         raise InputError(f"{layer.name}: an image (y, x) is wanted, this has shape {data.shape}.")
+    _check_slices(layer, viewer)
     ratio = np.array(spatial_shape(whole, layer.rgb)) / np.array(shape)
     leading = slice_of(layer, viewer)
     at = np.minimum(np.array(leading) / ratio[:-2], np.array(shape[:-2]) - 1)
@@ -103,6 +105,23 @@ def slice_of(layer: Any, viewer: Any) -> tuple[int, ...]:
     whole = layer.data[0] if layer.multiscale else layer.data
     last = np.array(spatial_shape(whole, layer.rgb)[:-2]) - 1
     return tuple(int(i) for i in np.clip(at, 0, last))
+
+
+def _check_slices(layer: Any, viewer: Any) -> None:
+    """Refuse a layer of which the viewer shows no picture (y, x) as it lies in the array."""
+    ahead = layer.ndim - 2
+    origin = np.array(layer.data_to_world((0.0,) * layer.ndim), float)
+    slopes = np.array([layer.data_to_world(axis) - origin for axis in np.eye(layer.ndim)])
+    if np.abs(slopes[ahead:, :ahead]).max(initial=0.0) > 1e-6 * np.abs(slopes).max():
+        raise InputError(
+            f"{layer.name} is turned out of its plane, so that what is shown runs through several "
+            "of its slices. Take that from its transform, or make a layer of the slices wanted."
+        )
+    if ahead and set(viewer.dims.order[-2:]) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
+        raise InputError(
+            f"{layer.name}: the viewer shows other axes than y and x, the last two; roll the axes "
+            "(Ctrl+E) until it shows them."
+        )
 
 
 def placement(layer: Any) -> dict[str, Any]:
@@ -165,6 +184,28 @@ def places_on(
     base = moved(np.zeros(layer.ndim))
     slopes = np.array([moved(row) - base for row in np.eye(layer.ndim)])
     return np.asarray(base + data @ slopes, np.float64)
+
+
+def box_points(plane: Plane, positions: NDArray[Any], box_size: int) -> Points:
+    """Make a points layer of boxes around (y, x) pixels of a picture, (n, 2).
+
+    A few are drawn as boxes and tell the size; all of them would hide what they hold.
+    """
+    size = box_size * float(np.mean(plane.factor))
+    places = plane.to_layer(positions)
+    whole = np.arange(len(places)) % (len(places) // 6 + 1) == 0
+    return Points(
+        places,
+        ndim=places.shape[1],
+        name=f"{plane.name} boxes",
+        symbol=np.where(whole, "square", "cross"),
+        size=np.where(whole, size, size / 6),
+        face_color=np.where(whole[:, None], (0, 0, 0, 0), (1, 0.65, 0, 1)),
+        border_color="orange",
+        border_width=0.04,
+        metadata={"equipose": {"image": plane.name, "box_size": round(size)}},
+        **plane.placement,
+    )
 
 
 def show_levels(choice: Choice, layer: Any) -> bool:

@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from napari.layers import Points
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from ..geometry import InputError
 from ..models import SavedModel, load_model
 from ..training import EpochReport, PreparedRun, StepReport, TrainingRun, read_run, write_run
 from ._forms import Fold
+from ._layers import box_points
 from ._models import shelf
 from ._panel import Panel, short, user_folder
 from ._pictures import LossCurve, PictureRows
@@ -265,24 +264,8 @@ class TrainWidget(Panel):
             if ending.state != "failed":
                 self.show_progress(0, "")
             return
-        plane = source.plane
-        size = self.source.box_size.value() * float(np.mean(plane.factor))
-        positions = plane.to_layer(prepared.positions[0])
-        # A few boxes tell the size; all of them would hide what they hold.
-        whole = np.arange(len(positions)) % (len(positions) // 6 + 1) == 0
-        layer = Points(
-            positions,
-            ndim=positions.shape[1],
-            name=f"{plane.name} boxes",
-            symbol=np.where(whole, "square", "cross"),
-            size=np.where(whole, size, size / 6),
-            face_color=np.where(whole[:, None], (0, 0, 0, 0), (1, 0.65, 0, 1)),
-            border_color="orange",
-            border_width=0.04,
-            metadata={"equipose": {"image": plane.name, "box_size": round(size)}},
-            **plane.placement,
-        )
-        self.viewer.add_layer(layer)
+        size = self.source.box_size.value()
+        self.viewer.add_layer(box_points(source.plane, prepared.positions[0], size))
         self.show_progress(0, f"{_count(prepared, source)}, a few of them drawn.")
 
     def offer(self) -> None:
