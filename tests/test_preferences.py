@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from napari.components import ViewerModel
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
-from napari_equipose.widgets import _preferences, _worker
+from napari_equipose.widgets import DetectWidget, _preferences, _worker
 from napari_equipose.widgets._forms import Choice
 from napari_equipose.widgets._preferences import Preferences, read_preferences
 from napari_equipose.widgets._train_settings import device_choice
@@ -135,3 +136,32 @@ def test_jobs_take_as_many_threads_as_preferred(preferred, used, monkeypatch, qt
     with qtbot.waitSignal(job.ended):
         job.start()
     assert seen == [used]
+
+
+@pytest.mark.parametrize("autosave", [True, False])
+def test_tables_are_kept_in_the_run_folder_where_preferred(home, autosave, qtbot) -> None:
+    settings().update({"autosave": autosave, "run_folder": str(home / "runs")})
+    panel, kept = DetectWidget(ViewerModel()), list[Path]()
+    qtbot.addWidget(panel)
+
+    class Layers:
+        keep = kept.append
+
+    panel._keep(Layers())
+    assert kept == ([home / "runs" / "found"] if autosave else [])
+    panel.detach()
+
+
+def test_a_table_that_can_t_be_kept_is_said(home, qtbot) -> None:
+    (home / "found").write_text("in the way")
+    settings().run_folder = str(home)
+    panel = DetectWidget(ViewerModel())
+    qtbot.addWidget(panel)
+
+    class Layers:
+        def keep(self, folder: Path) -> None:
+            folder.mkdir(exist_ok=True)
+
+    panel._keep(Layers())
+    assert len(messages()) == 1 and "found" in messages()[0]
+    panel.detach()

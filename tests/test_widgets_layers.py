@@ -259,6 +259,18 @@ def test_what_is_shown_is_written(saved, tmp_path, suffix) -> None:
     assert set(table["image"]) == {"scan"}
 
 
+def test_tables_are_kept_under_new_names(saved, tmp_path) -> None:
+    viewer = ViewerModel()
+    picks = some_picks()
+    layer = viewer.add_image(RNG.normal(size=(50, 60)), name="../My cells")
+    found = layers_on(layer, viewer, saved, picks)
+    found.filter(0.5)
+    paths = [found.keep(tmp_path / "found") for _ in range(2)]
+    assert [path.name for path in paths] == ["my-cells-1.csv", "my-cells-2.csv"]
+    assert sorted(tmp_path.rglob("*.csv")) == paths
+    np.testing.assert_allclose(read_table(paths[1])["score"], picks.score, atol=1e-4)
+
+
 def test_layers_say_where_they_came_from(saved) -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(RNG.normal(size=(50, 60)), name="cells")

@@ -11,12 +11,14 @@ from superqt import QLabeledDoubleSlider
 
 from ..geometry import InputError
 from ..inference import DetectionConfig, Progress
+from ..models import choose_device
 from ._detect_job import Found, find
 from ._detect_layers import FoundLayers
 from ._forms import Choice, Fold, Form, LayerChoice
 from ._layers import Plane, plane_of, show_levels
 from ._models import ShelvedModel, shelf
 from ._panel import Panel, short, user_folder
+from ._preferences import read_preferences
 from ._train_settings import device_choice
 from ._worker import Ending
 
@@ -180,6 +182,16 @@ class DetectWidget(Panel):
         work = find(shelved.saved, plane, config, self.device.value, self.classes.value)
         self.run_job(f"Finding objects in {plane.name}", work)
 
+    def run_on_cpu(self) -> None:
+        """Look again, on the processor."""
+        self.device.value = "cpu"
+        self._begin()
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether objects are looked for on another device than the processor."""
+        return choose_device(self.device.value).type != "cpu"
+
     def show_report(self, report: Progress) -> None:
         """Show how far detection is."""
         fraction = report.done / max(report.total, 1)
@@ -210,6 +222,15 @@ class DetectWidget(Panel):
         self._filter()
         where = f"{plane.name}, {plane.note}" if plane.note else plane.name
         self.show_progress(1, f"Found {len(layers)} objects in {where}.")
+        self._keep(layers)
+
+    def _keep(self, layers: FoundLayers) -> None:
+        """Write what was found by itself, where the preferences say so."""
+        if read_preferences().autosave:
+            try:
+                layers.keep(user_folder() / "found")
+            except Exception as error:  # the layers are there all the same
+                self.refuse(error)
 
     def _filter(self) -> None:
         if self.layers is not None:

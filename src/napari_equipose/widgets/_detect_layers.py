@@ -1,5 +1,6 @@
 """From objects to layers: points for where they are, vectors for how they are turned."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class FoundLayers:
         positions = plane.to_layer(picks.positions)
         self.features = _features(found)
         self.score = picks.score
+        self._image = plane.name
         self._arrows = _arrows(positions, picks.rotation + offset, 0.5 * size)
         self._sizes = np.full(len(positions), size / 5)
         metadata = {
@@ -128,6 +130,23 @@ class FoundLayers:
         data, meta, _ = self.points.as_layer_data_tuple()
         napari_write_points(str(path), data, meta)
         return int(np.sum(self.points.shown))
+
+    def keep(self, folder: Path) -> Path:
+        """Write all objects, hidden ones too, as a table of a new name; return where it is.
+
+        Raises
+        ------
+        OSError
+            If the folder can't be written to.
+        """
+        word = re.sub(r"[^\w]+", "-", self._image.lower()).strip("-") or "image"
+        number = 1
+        while (path := folder / f"{word}-{number}.csv").exists():
+            number += 1
+        folder.mkdir(parents=True, exist_ok=True)
+        data, meta, _ = self.points.as_layer_data_tuple()
+        napari_write_points(str(path), data, meta | {"shown": np.ones(len(data), bool)})
+        return path
 
 
 def _features(found: Found) -> pd.DataFrame:
