@@ -1,6 +1,7 @@
 """What holds for every panel of the manifest: names, tooltips, keys, a page of the manual."""
 
 import os
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -197,3 +198,12 @@ def test_the_manual_is_on_the_web_once_the_package_says_where(panel, monkeypatch
     show_page("index.md#words", panel)
     assert opened == ["https://example.org/docs/index.md#words"]
     assert not panel.findChildren(ManualWindow)
+
+
+def test_the_place_on_the_web_is_read_from_the_metadata(monkeypatch) -> None:
+    about = Message()
+    about["Project-URL"] = "Source, https://example.org/code"
+    monkeypatch.setattr(_help, "metadata", lambda name: about)
+    assert _help._documentation.__wrapped__() is None
+    about["Project-URL"] = "Documentation, https://example.org/docs"
+    assert _help._documentation.__wrapped__() == "https://example.org/docs"
