@@ -1,6 +1,7 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import dask.array
 import mrcfile
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_equipose.geometry import InputError
-from napari_equipose.io import atomic_path, read_image, write_mrc
+from napari_equipose.io import _blocks, atomic_path, read_image, write_mrc
 
 RNG = np.random.default_rng(0)
 PLANE = RNG.normal(size=(6, 9)).astype(np.float32)
@@ -136,6 +137,58 @@ def test_tiff_pixel_size_is_in_angstrom(
     tifffile.imwrite(tmp_path / "a.tif", PLANE, **options)
     found = read_image(tmp_path / "a.tif").pixel_size
     assert found is None if pixel_size is None else found == pytest.approx(pixel_size)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "axes"),
+    [
+        (PLANE, {}, "yx"),
+        (COLOUR, {"photometric": "rgb"}, "yxc"),
+        (np.stack([COLOUR, COLOUR // 2]), {"photometric": "rgb"}, "nyxc"),
+        (VOLUME, {"metadata": {"axes": "ZYX"}, "ome": True}, "zyx"),
+    ],
+)
+@pytest.mark.parametrize("packing", [{"tile": (16, 16)}, {"rowsperstrip": 4}])
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+def test_large_packed_tiff_is_read_by_blocks(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    array: NDArray[Any],
+    options: dict[str, Any],
+    axes: str,
+    packing: dict[str, Any],
+    compression: str,
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", array, compression=compression, **packing, **options)
+    whole = read_image(tmp_path / "a.tif")
+    monkeypatch.setattr(_blocks, "MOST_BYTES", 100)
+    image = read_image(tmp_path / "a.tif")
+    assert isinstance(whole.data, np.ndarray) and isinstance(image.data, dask.array.Array)
+    assert image.axes == whole.axes == axes
+    np.testing.assert_array_equal(image.data, array)
+    np.testing.assert_array_equal(image.data[1:2, 2:5], array[1:2, 2:5])
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_large_zarr_is_read_by_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: Literal[2, 3]
+) -> None:
+    monkeypatch.setattr(_blocks, "MOST_BYTES", 100)
+    monkeypatch.setattr(_blocks, "_BLOCK_BYTES", 200)
+    path = tmp_path / "a.zarr"
+    zarr.create_array(path, data=VOLUME, chunks=(1, 4, 4), zarr_format=zarr_format)
+    image = read_image(path)
+    assert isinstance(image.data, dask.array.Array) and image.data.npartitions > 4
+    np.testing.assert_array_equal(image.data, VOLUME)
+    for chunk in path.glob("c/3/**/*" if zarr_format == 3 else "3.*"):
+        chunk.unlink(missing_ok=True) if chunk.is_file() else None
+    np.testing.assert_array_equal(image.data[:3], VOLUME[:3])
+    assert (np.asarray(image.data[3]) == 0).all()  # only now looked at
+
+
+def test_sharded_zarr_is_read(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=VOLUME, chunks=(1, 3, 3), shards=(2, 6, 9))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr").data, VOLUME)
 
 
 def test_alpha_is_dropped(tmp_path: Path) -> None:

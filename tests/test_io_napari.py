@@ -67,6 +67,17 @@ def test_box_file_opens_as_points(tmp_path: Path) -> None:
     assert (kind, data.tolist()) == ("points", [[10, 20]])
 
 
+def test_files_of_cryolo_open_as_points(tmp_path: Path) -> None:
+    (tmp_path / "a.coords").write_text("20 10\n")
+    data, meta, kind = _open(tmp_path / "a.coords")
+    assert (kind, data.tolist(), meta["name"]) == ("points", [[10, 20]], "a")
+    columns = "".join(f"_{name}\n" for name in ("CoordinateX", "CoordinateY", "Width", "Height"))
+    (tmp_path / "a.cbox").write_text(f"data_cryolo\n\nloop_\n{columns}_Confidence\n16 6 8 8 0.5\n")
+    data, meta, kind = _open(tmp_path / "a.cbox")
+    assert (kind, data.tolist()) == ("points", [[10, 20]])
+    assert meta["features"]["score"].tolist() == [0.5]
+
+
 def test_several_files_open_as_several_layers(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("a.mrc", "b.mrc")]
     for path in paths:

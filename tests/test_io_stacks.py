@@ -127,6 +127,22 @@ def test_gathered_stack_tells_its_shape_without_reading(folder: Path) -> None:
     assert np.asarray(images, np.float64).dtype == np.float64
 
 
+def test_more_stacks_than_files_may_be_open_are_read(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    names = [f"{number}.mrcs" for number in range(150)]
+    for number, name in enumerate(names):
+        write_mrc(tmp_path / name, np.full((1, 4, 4), number, np.float32))
+    rows = "".join(f"1@{name}\n" for name in names)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc").exists() else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 100, limits[1]))
+    try:
+        stack = read_stack(_star(tmp_path, f"data_\n\nloop_\n_rlnImageName\n{rows}"))
+        assert np.asarray(stack.images).mean((1, 2)).tolist() == list(range(150))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_index_beyond_the_stack_is_an_index_error(folder: Path) -> None:
     with pytest.raises(IndexError):
         read_stack(_star(folder, V30)).images[3]

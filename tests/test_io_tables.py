@@ -209,6 +209,61 @@ def test_box_file_holds_corners(tmp_path: Path) -> None:
     assert back["rotation"].isna().all()
 
 
+CBOX = """
+data_global
+
+_cbox_format_version 1.0
+
+data_cryolo
+
+loop_
+_CoordinateX #1
+_CoordinateY #2
+_CoordinateZ #3
+_Width #4
+_Height #5
+_Depth #6
+_EstWidth #7
+_EstHeight #8
+_Confidence #9
+_NumBoxes #10
+_Angle #11
+16.0 6.5 <NA> 9 8 <NA> 7.2 7.4 0.75 <NA> <NA>
+-2.0 26.0 <NA> 8 8 <NA> 7.2 7.4 0.25 <NA> <NA>
+
+
+data_cryolo_include
+
+loop_
+_slice_index #1
+"""
+
+
+def test_cbox_file_holds_corners_of_boxes_and_their_confidence(tmp_path: Path) -> None:
+    (tmp_path / "m1.cbox").write_text(CBOX)
+    table = read_table(tmp_path / "m1.cbox")
+    assert table[["x", "y", "score"]].to_numpy().tolist() == [[20.5, 10.5, 0.75], [2, 30, 0.25]]
+    assert table["image"].tolist() == ["m1", "m1"] and table["rotation"].isna().all()
+
+
+def test_coords_file_holds_centres(tmp_path: Path) -> None:
+    (tmp_path / "m1.coords").write_text("20.5 10\n6\t30\n")
+    table = read_table(tmp_path / "m1.coords")
+    assert table[["x", "y"]].to_numpy().tolist() == [[20.5, 10], [6, 30]]
+    assert table["image"].tolist() == ["m1", "m1"]
+    (tmp_path / "m2.coords").write_text("image_name\tx_coord\ty_coord\tscore\nm7\t20\t10\t0.5\n")
+    table = read_table(tmp_path / "m2.coords")
+    assert table.loc[0, ["image", "x", "y", "score"]].tolist() == ["m7", 20, 10, 0.5]
+
+
+def test_box_of_another_program_may_be_helical_or_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.box").write_text("16 6 8 8 -1\n2 26 8 8 -2\n")
+    assert read_table(tmp_path / "a.box")["x"].tolist() == [20, 6]
+    for name in ("b.box", "b.coords"):
+        (tmp_path / name).write_text("\n")
+        assert read_table(tmp_path / name).empty
+
+
 def test_topaz_table_comes_back_to_whole_pixels(tmp_path: Path) -> None:
     write_table(tmp_path / "a.txt", _picks())
     assert (tmp_path / "a.txt").read_text().splitlines()[0] == "image_name\tx_coord\ty_coord\tscore"
@@ -253,6 +308,12 @@ def test_csv_round_trip_loses_less_than_a_thousandth(
         ("a.box", "a b c d\n", "EMAN"),
         ("a.box", "1 2\n", "EMAN"),
         ("a.txt", "hello\n", "Topaz"),
+        ("a.cbox", "16 6 8 8\n", "no table data_cryolo"),
+        ("a.cbox", CBOX.replace("6.5 <NA>", "6.5 3").replace("26.0 <NA>", "26 4"), "in a volume"),
+        ("a.cbox", CBOX.replace("6.5", "high"), "cbox file of numbers"),
+        ("a.coords", "1 2 3\n", "in a volume"),
+        ("a.coords", "1 2 3 4\n", "4 numbers a line"),
+        ("a.coords", "one two\n", r"a \.coords file"),
         ("a.json", "{}", r"read from \.csv"),
         ("a.star", "data_\n\nloop_\n_rlnImageName\n_rlnOriginXAngst\n1@a 3\n", "no pixel size"),
     ],

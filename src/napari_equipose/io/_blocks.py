@@ -1,10 +1,11 @@
 """Pixels that are not as on disk: read whole where they are few, by blocks where they are many."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from math import prod
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import dask.array
 import numpy as np
@@ -76,10 +77,15 @@ class _Blocks:
             return np.asarray(self._array[index])
 
 
-def by_blocks(path: Path, array: Any) -> Any:
-    """A Dask array of a chunked one, in blocks of some of its chunks, read when asked for."""
-    blocks = dask.array.core.normalize_chunks(
+def by_blocks(path: Path, array: Any, close: Callable[[], None] | None = None) -> Any:
+    """A Dask array of a chunked one, in blocks of some of its chunks, read when asked for.
+
+    ``close`` is called when nobody has the Dask array any more.
+    """
+    sizes = dask.array.core.normalize_chunks(
         "auto", array.shape, _BLOCK_BYTES, array.dtype, previous_chunks=array.chunks
     )
-    empty = np.empty((0,) * array.ndim, array.dtype)
-    return dask.array.from_array(_Blocks(path, array), blocks, name=False, meta=empty)
+    blocks, empty = _Blocks(path, array), np.empty((0,) * array.ndim, array.dtype)
+    if close is not None:
+        finalize(blocks, close)
+    return dask.array.from_array(blocks, sizes, name=False, meta=empty)

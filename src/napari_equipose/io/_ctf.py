@@ -1,7 +1,6 @@
 """Contrast transfer functions from the columns of a STAR file."""
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ..geometry import ContrastTransfer, InputError
@@ -23,7 +22,7 @@ def read_ctf(stack: ParticleStack) -> ContrastTransfer:
     Raises
     ------
     InputError
-        If the stack has no table, no pixel size, or a column is missing.
+        If the stack has no table, no pixel size, or a column or a number in it is missing.
     """
     if stack.table is None or stack.pixel_size is None:
         raise InputError(f"{stack.path}: the CTF needs a STAR file with defocus and pixel size.")
@@ -37,7 +36,10 @@ def read_ctf(stack: ParticleStack) -> ContrastTransfer:
         raise InputError(f"{stack.path}: the CTF needs the columns {', '.join(missing)}.")
 
     def column(name: str) -> torch.Tensor:
-        values = pd.to_numeric(table[name]).to_numpy(np.float32)
+        values = table[name].to_numpy(np.float32)
+        if not np.isfinite(values).all():
+            row = int(np.isfinite(values).argmin()) + 1
+            raise InputError(f"{stack.path}, row {row}: no number in {name}, nor in its optics.")
         return torch.from_numpy(values.copy())
 
     columns = {field: column(name) for field, name in _NEEDED.items()}

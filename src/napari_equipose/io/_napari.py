@@ -18,16 +18,17 @@ from ._tables import pick_table, read_table, write_table
 LayerData = tuple[Any, dict[str, Any], str]
 ReaderFunction = Callable[[str | list[str]], list[LayerData]]
 
+_PICKS = (".box", ".cbox", ".coords")
 # A layer's unit in Angstrom. napari hands over pint units, whose str is the long name.
 _ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 
 
 def napari_get_reader(path: str | list[str]) -> ReaderFunction | None:
-    """Return a reader if this package reads the file: MRC by suffix, STAR, .box by suffix."""
+    """Return a reader if this package reads the file: MRC, STAR and pickers' files by suffix."""
     first = Path(path[0] if isinstance(path, list) else path)
     if first.suffix.lower() in MRC_SUFFIXES:
         return _read_images
-    if first.suffix.lower() in (".star", ".box"):
+    if first.suffix.lower() in (".star", *_PICKS):
         return _read_particles
     return None
 
@@ -43,10 +44,10 @@ def _read_images(path: str | list[str]) -> list[LayerData]:
 
 
 def _read_particles(path: str | list[str]) -> list[LayerData]:
-    """STAR and .box files: a stack of the images they name, else the positions they list."""
+    """A stack of the images a file names, else the positions it lists."""
     layers: list[LayerData] = []
     for name in [path] if isinstance(path, str) else path:
-        if Path(name).suffix.lower() == ".box":
+        if Path(name).suffix.lower() in _PICKS:
             layers.append(_points(Path(name), read_table(name), None))
             continue
         star = read_star(name)

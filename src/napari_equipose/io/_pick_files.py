@@ -1,13 +1,20 @@
-"""Picks as other pickers write them: EMAN's .box, Topaz' .txt."""
+"""Picks as other pickers write them: EMAN's .box, crYOLO's .cbox and .coords, Topaz' .txt.
 
+Those of EMAN and .cbox say where the corner of a box is, the others its centre.
+"""
+
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..geometry import InputError, box_centre
-from ._files import atomic_path, existing_file
+from ._files import atomic_path, existing_file, reading
+from ._star import read_blocks
 
+_IN_VOLUME = "lists positions in a volume; wanted those in an image."
 _TOPAZ = {"image_name": "image", "x_coord": "x", "y_coord": "y", "score": "score"}
 
 
@@ -19,13 +26,66 @@ def read_box(path: str | Path) -> pd.DataFrame:
     DataFrame
         ``image`` (the file's stem), ``y``, ``x``: the centre pixels.
     """
+    boxes = _numbers(path, "an EMAN .box file", 4)
+    return _places(path, boxes[:, :2] + boxes[:, 2:] // 2)
+
+
+def read_cbox(path: str | Path) -> pd.DataFrame:
+    """Read a .cbox file of crYOLO: a STAR file of corners, of every box it considered.
+
+    Returns
+    -------
+    DataFrame
+        ``image`` (the file's stem), ``y``, ``x``: the centres, as crYOLO reckons them half a box
+        from the corner; ``score``: the confidence. crYOLO itself shows those above 0.3.
+    """
+    boxes = read_blocks(path, []).get("cryolo")
+    names = ["CoordinateX", "CoordinateY", "Width", "Height"]
+    if not isinstance(boxes, pd.DataFrame) or not set(names) <= set(boxes.columns):
+        raise InputError(f"{path} is not a .cbox file: it has no table data_cryolo of boxes.")
+    if "CoordinateZ" in boxes and pd.to_numeric(boxes["CoordinateZ"], "coerce").nunique() > 1:
+        raise InputError(f"{path} {_IN_VOLUME}")
+    with reading(path, "a .cbox file of numbers"):
+        numbers = boxes[names].astype(np.float64).to_numpy()
+    table = _places(path, numbers[:, :2] + numbers[:, 2:] / 2)
+    if "Confidence" in boxes:
+        table["score"] = pd.to_numeric(boxes["Confidence"], "coerce")
+    return table
+
+
+def read_coords(path: str | Path) -> pd.DataFrame:
+    """Read a .coords file: a centre x, y a line, or a table of Topaz.
+
+    Returns
+    -------
+    DataFrame
+        ``image`` (the file's stem, where the file has none), ``y``, ``x``.
+    """
     path = existing_file(path)
-    try:
-        boxes = np.loadtxt(path, ndmin=2, usecols=(0, 1, 2, 3))
-    except (ValueError, IndexError) as error:
-        raise InputError(f"{path} is not an EMAN .box file: {error}.") from error
-    centres = boxes[:, :2] + boxes[:, 2:] // 2
-    return pd.DataFrame({"image": path.stem, "y": centres[:, 1], "x": centres[:, 0]})
+    with path.open("rb") as file:
+        if file.read(10) == b"image_name":
+            return read_topaz(path)
+    centres = _numbers(path, "a .coords file")
+    if centres.shape[1] == 3:
+        raise InputError(f"{path} {_IN_VOLUME}")
+    if centres.shape[1] != 2:
+        raise InputError(f"{path} has {centres.shape[1]} numbers a line; wanted x and y.")
+    return _places(path, centres)
+
+
+def _numbers(path: str | Path, kind: str, columns: int | None = None) -> NDArray[np.float64]:
+    """Lines of numbers, of which only the first columns are wanted, if it is said how many."""
+    path = existing_file(path)
+    with reading(path, kind), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # where there are no lines
+        wanted = None if columns is None else range(columns)
+        numbers = np.loadtxt(path, np.float64, ndmin=2, usecols=wanted)
+    return numbers if numbers.size else np.empty((0, columns or 2))
+
+
+def _places(path: str | Path, centres: NDArray[np.float64]) -> pd.DataFrame:
+    image = pd.array([Path(path).stem] * len(centres), dtype="str")
+    return pd.DataFrame({"image": image, "y": centres[:, 1], "x": centres[:, 0]})
 
 
 def write_box(path: str | Path, picks: pd.DataFrame, box_size: int) -> None:
@@ -48,10 +108,8 @@ def read_topaz(path: str | Path) -> pd.DataFrame:
         ``image``, ``y``, ``x`` and, where the file has it, ``score``.
     """
     path = existing_file(path)
-    try:
+    with reading(path, "a Topaz table"):
         table = pd.read_csv(path, sep="\t", dtype={"image_name": "str"})
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is not a Topaz table: {error}.") from error
     if not {"image_name", "x_coord", "y_coord"} <= set(table.columns):
         raise InputError(
             f"{path} is not a Topaz table: its first line must be image_name, x_coord, y_coord, "

@@ -55,12 +55,8 @@ def read_star(path: str | Path) -> StarFile:
             with reading(path, f"a STAR file with numbers in column {name}"):
                 table[name] = pd.to_numeric(table[name])
     optics = tables.pop("optics", None)
-    if (
-        optics is not None
-        and "rlnOpticsGroup" in optics
-        and optics["rlnOpticsGroup"].duplicated().any()
-    ):
-        raise InputError(f"{path} has two optics groups of one number.")
+    if optics is not None and not optics.get("rlnOpticsGroup", pd.Series([0, 0])).is_unique:
+        raise InputError(f"{path}: each row of its optics must have an rlnOpticsGroup of its own.")
     particles = tables.get("particles")
     if particles is None:  # RELION 3.0 and others: one table, by any name
         marks = {"rlnImageName", "rlnCoordinateX"}

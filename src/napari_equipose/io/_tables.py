@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import InputError
-from ._files import atomic_path, existing_file
-from ._pick_files import read_box, read_topaz, write_box, write_topaz
+from ._files import atomic_path, existing_file, reading
+from ._pick_files import read_box, read_cbox, read_coords, read_topaz, write_box, write_topaz
 from ._relion import picks_to_star, poses_to_star, star_to_picks, star_to_poses
 from ._stacks import ParticleStack
 from ._star import read_star, write_star
@@ -197,7 +197,7 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        .csv, .star, .box (EMAN), .txt (Topaz).
+        .csv, .star, .box (EMAN), .cbox and .coords (crYOLO), .txt (Topaz).
     kind : "poses" or "picks", optional
         Which to take from a file that has both: by default poses where a STAR file names
         images of particles, and picks where it does not.
@@ -225,21 +225,21 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
         if kind is None:
             kind = "poses" if "translation_y" in raw else "picks"
     else:
-        raise InputError(f"{path}: tables are read from {', '.join(TABLE_SUFFIXES)}.")
+        raise InputError(f"{path}: tables are read from {', '.join((*_PLAIN_READERS, '.star'))}.")
     return _checked(path, raw, kind)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     path = existing_file(path)
-    try:
+    with reading(path, "a CSV file that can be read"):
         return pd.read_csv(path, dtype={"image": "str"}, skipinitialspace=True)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is not a CSV file that can be read: {error}.") from error
 
 
 _PLAIN_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": _read_csv,
     ".box": read_box,
+    ".cbox": read_cbox,
+    ".coords": read_coords,
     ".txt": read_topaz,
 }
 

@@ -50,8 +50,9 @@ def open_tiff(path: Path) -> tuple[Any, str, float | None]:
         sizes = (Path(name).stat().st_size for name in files)
         if check_blocks(path, series.shape, block, series.dtype.itemsize, sizes):
             return series.asarray(), letters, pixel_size
-        array = zarr.open_array(series.aszarr(level=0), mode="r")
-        return by_blocks(path, array), letters, pixel_size
+        store = series.aszarr(level=0)
+        array = zarr.open_array(store, mode="r")
+        return by_blocks(path, array, store.close), letters, pixel_size
 
 
 def _check_pages(path: Path, file: tifffile.TiffFile) -> None:
