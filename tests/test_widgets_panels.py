@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
@@ -14,10 +15,10 @@ from qtpy.QtWidgets import QWidget
 from napari_equipose.inference import finish
 from napari_equipose.io import read_table
 from napari_equipose.models import load_model
-from napari_equipose.training import read_run
+from napari_equipose.training import RunFolder, read_run, unfinished_run
 from napari_equipose.widgets import TrainWidget
 from napari_equipose.widgets._models import shelf
-from napari_equipose.widgets._train_job import can_resume, learn
+from napari_equipose.widgets._train_job import learn
 
 TINY = (
     "fields=4 n_rotations=4 generator_width=8 n_features=8 steps_per_epoch=3 batch_size=8 "
@@ -30,11 +31,12 @@ if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
+def home(fresh_preferences, tmp_path, monkeypatch) -> Path:
     """Keep what panels write out of the real home, and the shelf empty."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
+    get_plugin_settings("napari-equipose").jobs.own_process = False  # a thread starts sooner
     shelf.clear()
     notification_manager.records.clear()
     return tmp_path
@@ -69,6 +71,11 @@ def tiny(panel: TrainWidget, *, epochs: int = 2, box_size: int = 24) -> TrainWid
 
 def wait(qtbot, panel: Any, seconds: int = 60) -> None:
     qtbot.waitUntil(lambda: not panel.is_running, timeout=1000 * seconds)
+
+
+def can_resume(model: Path) -> bool:
+    run = unfinished_run(RunFolder.of(model))
+    return run is not None and run.can_resume
 
 
 def messages() -> list[str]:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..inference import DetectionConfig, Picks, Progress, cluster, detect
+from ..inference import DetectionConfig, Notice, Picks, Progress, cluster, detect
 from ..models import SavedModel
 from ._layers import Plane
+from ._queue import Waiting, take_turn
 
 
 class Found(NamedTuple):
@@ -28,8 +29,10 @@ def find(
     config: DetectionConfig,
     device: str,
     classes: int | Literal["auto"] | None,
-) -> Generator[Progress, None, Found]:
+) -> Generator[Progress | Notice | Waiting | None, None, Found]:
     """Find the objects of a picture; sort them into classes where that is asked for.
+
+    The picture is read first, and then the device waited for.
 
     Raises
     ------
@@ -37,12 +40,17 @@ def find(
         If model and picture do not fit, or there are fewer objects than classes.
     """
     yield Progress(0, 1, "reading the image")
-    picks = yield from detect(saved, plane.read(), config, device=device)
-    labels = None
-    if classes is not None and len(picks.content):
-        yield Progress(0, 1, "sorting into classes")
-        labels = cluster(picks.content, classes)
-    return Found(picks, labels, long_axis(saved, picks.content))
+    picture = plane.read()
+    turn = yield from take_turn(device, f"Finding objects in {plane.name}")
+    try:
+        picks = yield from detect(saved, picture, config, device=device)
+        labels = None
+        if classes is not None and len(picks.content):
+            yield Progress(0, 1, "sorting into classes")
+            labels = cluster(picks.content, classes)
+        return Found(picks, labels, long_axis(saved, picks.content))
+    finally:
+        turn.release()
 
 
 @torch.no_grad()

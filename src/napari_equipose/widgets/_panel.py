@@ -25,10 +25,13 @@ from qtpy.QtWidgets import (
 )
 
 from .. import __version__
+from ..inference import Notice
+from ..training import describe, explain
 from ._forms import named, press_with, primary
 from ._help import help_button
 from ._preferences import read_preferences
-from ._worker import Ending, Job, explain
+from ._queue import Waiting
+from ._worker import Ending, Job
 
 
 def user_folder() -> Path:
@@ -63,7 +66,7 @@ class Panel(QWidget):
         self.viewer, self.room, self._title = viewer, room, title
         self.job: Job | None = None
         self._activity: Any = None
-        self._trace = ""
+        self._log: list[str] = []
         self.setObjectName(f"equipose.{room}")
         inside = QWidget()
         self.body = QVBoxLayout(inside)
@@ -106,17 +109,25 @@ class Panel(QWidget):
             flags.TextSelectableByMouse | flags.TextSelectableByKeyboard
         )
         self.details = self.named(
-            QPushButton("Details"), "details", "Show all that is known of what went wrong."
+            QPushButton("Log"), "details", "Show what the run has said, and what went wrong."
         )
         self.details.clicked.connect(self._show_details)
+        self.on_cpu = self.named(
+            QPushButton("Run on the CPU"),
+            "on_cpu",
+            "Do it again on the processor: it has more memory, and takes longer.",
+        )
+        self.on_cpu.clicked.connect(self.run_on_cpu)
         line = QHBoxLayout()
         line.addWidget(self.status, 1)
         line.addWidget(self.details)
         self.body.addLayout(buttons)
         self.body.addWidget(self.progress)
         self.body.addLayout(line)
+        self.body.addWidget(self.on_cpu)
         self.stop.setEnabled(False)
         self.details.hide()
+        self.on_cpu.hide()
 
     def run_job(
         self,
@@ -127,9 +138,12 @@ class Panel(QWidget):
         """Start a job; its reports go to `show_report`, its end to `show_end`."""
         assert self.job is None
         self.job = Job(title, work, salvage)
-        self.job.reported.connect(self.show_report)
+        self.job.reported.connect(self._on_report)
         self.job.ended.connect(self._on_ended)
-        self.details.hide()
+        self._log.clear()
+        self.log(title)
+        self.details.show()
+        self.on_cpu.hide()
         self._activity = progress(total=1000, desc=title)  # in napari's own activity list
         self.set_running(True)
         self.show_progress(0.0, f"{title} …")
@@ -143,6 +157,11 @@ class Panel(QWidget):
         if self._activity is not None and value > self._activity.n:
             self._activity.update(value - self._activity.n)
 
+    def log(self, text: str) -> None:
+        """Add to the log of the job; what is there already is not said again."""
+        if text and not (self._log and self._log[-1].endswith(f"  {text}")):
+            self._log.append(f"{datetime.now():%H:%M:%S}  {text}")
+
     def show_report(self, report: Any) -> None:
         """Show what the generator yields."""
         raise NotImplementedError
@@ -151,13 +170,22 @@ class Panel(QWidget):
         """Show how the job ended."""
         raise NotImplementedError
 
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the last job was on another device than the processor."""
+        raise NotImplementedError
+
+    def run_on_cpu(self) -> None:
+        """Start again, on the processor, the job for which memory ran out."""
+        raise NotImplementedError
+
     def refuse(self, error: Exception) -> None:
         """Tell a person in one notification what is wrong with what they gave."""
-        message, expected = explain(error)
-        if not expected:
+        failure = explain(error)
+        if not failure.expected:
             raise error  # napari shows it with its traceback
-        self.status.setText(message)
-        show_error(message)
+        self.status.setText(failure.message)
+        show_error(failure.message)
 
     def say(self, message: str) -> None:
         """Say something that is no error."""
@@ -187,7 +215,22 @@ class Panel(QWidget):
             self.stop.setEnabled(False)
             self.status.setText("Stopping …")
 
+    def _on_report(self, report: Any) -> None:
+        if isinstance(report, Waiting):
+            self.log(f"waiting for: {report.title}")
+            self.show_progress(0, f"Waiting for {report.title} …")
+            return
+        self.log(describe(report))
+        if isinstance(report, Notice):
+            self.say(f"{report.message[:1].upper()}{report.message[1:]}.")
+        else:
+            self.show_report(report)
+
     def _on_ended(self, ending: Ending) -> None:
+        self.log(": ".join(filter(None, (ending.state, ending.message))))
+        if ending.trace and not ending.expected:
+            self._log.append(ending.trace)
+        self.on_cpu.setVisible(ending.memory and self.is_on_gpu)
         self.job = None
         self._activity.close()
         self._activity = None
@@ -204,14 +247,10 @@ class Panel(QWidget):
             self.status.setText(ending.message)
             show_error(ending.message)
             return
-        self._trace = _report_text(self._title, ending)
-        where = _write_log(self.room, self._trace)
-        self.details.show()
+        where = _write_log(self.room, self._log_text())
         message = f"{self._title} failed: {ending.message}"
         self.status.setText(message)
-        show_error(
-            f"{message}\nPress Details for more{f', or see {short(where)}' if where else ''}."
-        )
+        show_error(f"{message}\nPress Log for more{f', or see {short(where)}' if where else ''}.")
 
     def set_running(self, running: bool) -> None:
         """Let only one job at a time be started."""
@@ -220,16 +259,20 @@ class Panel(QWidget):
         self.start.setEnabled(not running)
         self.stop.setEnabled(running)
 
+    def _log_text(self) -> str:
+        head = f"napari-equipose {__version__}: {self._title}"
+        return "\n".join((head, "", *self._log, ""))
+
     def _show_details(self) -> None:
         dialog = QDialog(self)
         dialog.setObjectName(f"equipose.{self.room}.details_dialog")
-        dialog.setWindowTitle("What went wrong")
+        dialog.setWindowTitle(f"{self._title}: log")
         dialog.resize(800, 500)
-        text = QPlainTextEdit(self._trace)
+        text = QPlainTextEdit(self._log_text())
         text.setReadOnly(True)
         text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         copy = self.named(QPushButton("Copy"), "details_copy", "Copy the text, for a report.")
-        copy.clicked.connect(lambda: QApplication.clipboard().setText(self._trace))
+        copy.clicked.connect(lambda: QApplication.clipboard().setText(text.toPlainText()))
         layout = QVBoxLayout(dialog)
         layout.addWidget(text)
         layout.addWidget(copy)
@@ -253,10 +296,6 @@ class _VerticalScroll(QScrollArea):
     def sizeHint(self) -> QSize:
         content = self.widget().minimumSizeHint()
         return QSize(max(content.width(), 330) + 12, content.height())
-
-
-def _report_text(title: str, ending: Ending) -> str:
-    return f"napari-equipose {__version__}: {title} failed\n{ending.message}\n\n{ending.trace}"
 
 
 def _write_log(room: str, text: str) -> Path | None:

@@ -3,37 +3,43 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QPushButton
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QToolButton
 
 from ..geometry import InputError
-from ..models import SavedModel, load_model
-from ..training import EpochReport, PreparedRun, StepReport, TrainingRun, read_run, write_run
+from ..inference import Progress
+from ..models import SavedModel, choose_device, load_model
+from ..training import (
+    EpochReport,
+    PreparedRun,
+    RunFolder,
+    Started,
+    StepReport,
+    TrainingRun,
+    UnfinishedRun,
+    read_run,
+    unfinished_run,
+    unfinished_runs,
+    write_run,
+)
 from ._forms import Fold
 from ._layers import box_points
 from ._models import shelf
 from ._panel import Panel, short, user_folder
 from ._pictures import LossCurve, PictureRows
-from ._train_job import (
-    Order,
-    Pictures,
-    Preparing,
-    Report,
-    Source,
-    can_resume,
-    learn,
-    prepare,
-    time_left,
-)
+from ._preferences import read_preferences
+from ._train_job import Order, Pictures, Source, learn, prepare, time_left
 from ._train_settings import TrainSettings
 from ._train_source import SourceForm
-from ._worker import Ending
+from ._worker import Ending, job_threads
 
 if TYPE_CHECKING:
     import napari
 
 _RUN_FILES = "Run files (*.json)"
+_MOST_RUNS = 20
+"""As many unfinished runs are offered, the latest."""
 
 
 class TrainWidget(Panel):
@@ -51,13 +57,22 @@ class TrainWidget(Panel):
         super().__init__(viewer, "train", "Learning")
         self._order: Order | None = None
         self._looking: Source | None = None
-        self._epochs = (0, 0)
+        self._started: Started | None = None
+        self._epoch = 0
         self._new_round = False
         self.source = SourceForm(viewer)
         self.settings = TrainSettings()
         self.resume = self.named(
-            QPushButton("Resume"), "resume", "Go on with the run that was stopped."
+            QToolButton(),
+            "resume",
+            "Go on with the run that was stopped last. The arrow lists all that are not done,\n"
+            "also those of earlier sessions.",
         )
+        self.resume.setText("Resume")
+        self.resume.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.runs = self.named(QMenu(self.resume), "runs", "Runs that are not done.")
+        self.runs.setToolTipsVisible(True)
+        self.resume.setMenu(self.runs)
         self.next = self.named(QPushButton("Detect with it …"), "detect", "Open the panel Detect.")
         self.curve = self.named(
             LossCurve(),
@@ -78,6 +93,7 @@ class TrainWidget(Panel):
             widget.hide()
         self.start.clicked.connect(self._learn)
         self.resume.clicked.connect(self._resume)
+        self.runs.aboutToShow.connect(self._list_runs)
         self.next.clicked.connect(self._open_detect)
         self.source.draw.clicked.connect(self._draw_box)
         self.source.show_boxes.clicked.connect(self._show_boxes)
@@ -149,27 +165,71 @@ class TrainWidget(Panel):
         self._begin(order)
 
     def _resume(self) -> None:
-        path = self.settings.output.path
+        run = self._run_to_resume()
+        if run is not None:
+            self.resume_run(run.folder)
+
+    def resume_run(self, folder: RunFolder, *, device: str | None = None) -> None:
+        """Go on with the run of a folder, on another device if one is given."""
         try:
-            if self._order is not None and path in (None, self._order.output):
-                order = self._order
-            else:
-                order = self._new_order(path)
+            run = read_run(folder.run_file)
+            if device is not None:
+                run = replace(run, device=device)
+                write_run(folder.run_file, run)
         except Exception as error:
             self.refuse(error)
             return
-        self._begin(replace(order, resume=True))
+        self._begin(Order(run=run, output=folder.model, own_process=self._own_process))
+
+    def run_on_cpu(self) -> None:
+        """Go on, on the processor, with the run for which memory ran out."""
+        assert self._order is not None
+        self.resume_run(RunFolder.of(self._order.output), device="cpu")
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the run is on another device than the processor."""
+        return self._order is not None and choose_device(self._order.run.device).type != "cpu"
+
+    @property
+    def _own_process(self) -> bool:
+        return read_preferences().own_process
+
+    def _run_to_resume(self) -> UnfinishedRun | None:
+        """The run that is meant: by the form, else the last of this session, else the latest."""
+        paths = [self.settings.output.path]
+        if self._order is not None and unfinished_run(RunFolder.of(self._order.output)):
+            paths.append(self._order.output)
+        path = next((path for path in paths if path is not None), None)
+        runs = unfinished_runs(user_folder())
+        if path is not None:
+            run = unfinished_run(RunFolder.of(path))
+            runs = [] if run is None else [run]
+        return next((run for run in runs if run.can_resume), None)
+
+    def _list_runs(self) -> None:
+        self.runs.clear()
+        runs = unfinished_runs(user_folder())[:_MOST_RUNS]
+        for run in runs:
+            words = {"running": "interrupted"}.get(run.state, run.state)
+            name = f"{run.folder.model.stem}: {words}, {run.date:%d %b %H:%M}"
+            action = self.runs.addAction(name)
+            action.setEnabled(run.can_resume and not self.is_running)
+            action.setToolTip(run.problem or run.reason or short(run.folder.path))
+            action.triggered.connect(lambda _=False, folder=run.folder: self.resume_run(folder))
+        if not runs:
+            self.runs.addAction(f"No unfinished run in {short(user_folder())}").setEnabled(False)
 
     def _new_order(self, output: Path | None) -> Order:
         source = self.source.read()
         output = output or _new_name(source.name)
         if output.suffix != ".safetensors":
             raise InputError(f"the model file must end in .safetensors; got {output.name}.")
-        run = replace(self.read_run(), output=str(output))
-        return Order(run=run, source=source, output=output)
+        run = replace(self.read_run(), output=str(output), threads=job_threads())
+        return Order(run=run, source=source, output=output, own_process=self._own_process)
 
     def _begin(self, order: Order) -> None:
-        self._order, self._epochs, self._new_round = order, (0, 0), False
+        self._order, self._started, self._epoch, self._new_round = order, None, 0, False
         output = order.output
 
         def best_so_far() -> SavedModel | None:
@@ -178,8 +238,7 @@ class TrainWidget(Panel):
         self.next.hide()
         for widget in (self.curve, self.pictures):
             widget.show()
-        work = learn(order, self.pictures.COLUMNS)
-        self.run_job(f"Learning from {order.source.name}", work, best_so_far)
+        self.run_job(order.title, learn(order, self.pictures.COLUMNS), best_so_far)
 
     def _draw_box(self) -> None:
         try:
@@ -199,38 +258,39 @@ class TrainWidget(Panel):
     def _open_detect(self) -> None:
         self.viewer.window.add_plugin_dock_widget("napari-equipose", "Detect", tabify=True)
 
-    def show_report(self, report: Report) -> None:
+    def show_report(self, report: Any) -> None:
         """Show how far the run is and what it has learned."""
-        if isinstance(report, Preparing):
-            self.show_progress(0, f"{report.message} …")
-        elif isinstance(report, PreparedRun):
-            assert self._order is not None
-            self._order = replace(self._order, prepared=report)
-            self.show_progress(0, f"Learning from {_count(report, self._order.source)} …")
+        if isinstance(report, Started):
+            self._started = report
+            self.show_progress(0, f"Learning from {self._boxes()} …")
         elif isinstance(report, StepReport | EpochReport):
             self._show_training(report)
         elif isinstance(report, Pictures):
             self.pictures.show_pictures(*report)
-        else:
-            self._new_round = True
+        elif isinstance(report, Progress):
+            self._new_round = self._started is not None
             self.status.setText(f"{report.message.capitalize()} …")
 
     def _show_training(self, report: StepReport | EpochReport) -> None:
-        assert self._order is not None and self._order.prepared is not None
-        epochs = self._order.prepared.training_config.epochs
+        assert self._started is not None
+        epochs = self._started.epochs
         done, current = float(report.epoch), report.epoch
         if isinstance(report, EpochReport):
             if self._new_round:  # of other boxes, so that the losses don't compare
                 self.curve.clear_all()
                 self._new_round = False
             self.curve.add(report.epoch, report.loss, report.validation_loss, report.best)
-            self._epochs = (report.epoch, epochs)
+            self._epoch = report.epoch
         else:
             done, current = report.epoch + report.step / report.steps, report.epoch + 1
         left = time_left(report.seconds_left)
-        boxes = _count(self._order.prepared, self._order.source)
-        lines = [f"Epoch {current} of {epochs}, {boxes}", left]
+        lines = [f"Epoch {current} of {epochs}, {self._boxes()}", left]
         self.show_progress(done / epochs, "\n".join(filter(None, lines)))
+
+    def _boxes(self) -> str:
+        assert self._order is not None and self._started is not None
+        source = self._order.source
+        return _count(self._started.boxes, source.plane.note if source and source.plane else "")
 
     def show_end(self, ending: Ending) -> None:
         """Offer the model to the other panels, and say what there is."""
@@ -243,11 +303,11 @@ class TrainWidget(Panel):
         where = f"Saved as {short(output)}"
         name = shelf.put(saved, output) if isinstance(saved, SavedModel) else None
         self.next.setVisible(name is not None and hasattr(self.viewer, "window"))
-        done, of = self._epochs
         if ending.state == "done":
             self.show_progress(1, f"Done: the model {name} is ready.\n{where}")
         elif ending.state == "stopped" and name:
-            after = f" after epoch {done} of {of}" if done else ""
+            of = self._started.epochs if self._started else 0
+            after = f" after epoch {self._epoch} of {of}" if self._epoch else ""
             self.status.setText(
                 f"Stopped{after}. The best model so far, {name}, is ready.\n{where}"
             )
@@ -266,14 +326,12 @@ class TrainWidget(Panel):
             return
         size = self.source.box_size.value()
         self.viewer.add_layer(box_points(source.plane, prepared.positions[0], size))
-        self.show_progress(0, f"{_count(prepared, source)}, a few of them drawn.")
+        boxes = _count(len(prepared.boxes), source.plane.note)
+        self.show_progress(0, f"{boxes}, a few of them drawn.")
 
     def offer(self) -> None:
-        """Offer to resume where there is a checkpoint."""
-        paths = [self.settings.output.path, self._order.output if self._order else None]
-        path = next((path for path in paths if path is not None), None)
-        there = path is not None and can_resume(path)
-        self.resume.setEnabled(there and not self.is_running)
+        """Offer to resume where there is a run that is not done."""
+        self.resume.setEnabled(not self.is_running and self._run_to_resume() is not None)
 
     def set_running(self, running: bool) -> None:
         """Let only one run at a time be started."""
@@ -288,9 +346,8 @@ class TrainWidget(Panel):
         self.source.detach()
 
 
-def _count(prepared: PreparedRun, source: Source) -> str:
-    note = source.plane.note if source.plane else ""
-    return f"{len(prepared.boxes)} boxes{f' of {note}' if note else ''}"
+def _count(boxes: int, note: str) -> str:
+    return f"{boxes} boxes{f' of {note}' if note else ''}"
 
 
 def _new_name(layer: str) -> Path:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,27 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..geometry import InputError
 from ..inference import Progress
 from ..models import SavedModel, load_model
 from ..training import (
     EpochReport,
     PreparedRun,
-    StepReport,
+    Report,
+    RunFolder,
+    Started,
     TrainingRun,
-    checkpoint_path,
+    create_run,
     prepare_images,
     prepare_stack,
-    train_prepared,
+    train_in_child,
+    train_run,
 )
 from ._layers import Plane
+from ._queue import Waiting, take_turn
 
 _SECONDS_BETWEEN_PICTURES = 2.0
-
-
-class Preparing(NamedTuple):
-    """The boxes are being made."""
-
-    message: str
 
 
 class Pictures(NamedTuple):
@@ -61,18 +61,22 @@ class Order:
     """All that a run is given."""
 
     run: TrainingRun
-    source: Source
     output: Path
-    prepared: PreparedRun | None = None
-    """Of a run that is resumed in the same session: the very same boxes."""
-    resume: bool = False
+    source: Source | None = None
+    """None for a run that is resumed: its folder has all it needs."""
+    own_process: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the run does."""
+        return f"Learning from {self.source.name if self.source else self.output.stem}"
 
 
-Report = Preparing | PreparedRun | Progress | StepReport | EpochReport | Pictures
+Work = Generator[Report | Pictures | Waiting | None, None, SavedModel]
 
 
-def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
-    """Make boxes, train on them, and show now and then what has been learned.
+def learn(order: Order, columns: int) -> Work:
+    """Keep what was given in a run folder, train, and show now and then what has been learned.
 
     Parameters
     ----------
@@ -82,7 +86,8 @@ def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
 
     Yields
     ------
-    Preparing, PreparedRun, Progress, StepReport, EpochReport or Pictures
+    Report, Pictures, Waiting or None
+        Waiting for another job on the device; None as `train_in_child` does.
 
     Returns
     -------
@@ -94,20 +99,38 @@ def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
     InputError
         If the source or a setting can't be used, or training diverges.
     """
-    prepared = order.prepared
-    if prepared is None:
-        prepared = yield from prepare(order.run, order.source)
-    yield prepared
-    run = order.run
-    job = train_prepared(
-        prepared,
-        output=order.output,
-        kind=run.model,
-        device=run.device,
-        resume=order.resume,
-        source={"run": asdict(run), **order.source.record},
+    place = RunFolder.of(order.output)
+    if order.source is not None:
+        yield Progress(0, 1, "keeping what is learned from")
+        place = keep(order, order.source)
+    turn = None
+    try:
+        turn = yield from take_turn(order.run.device, order.title)
+        train = train_in_child if order.own_process else train_run
+        job: Any = train(place.path, resume=order.source is None)
+        saved = yield from _with_pictures(job, place, columns)
+        return saved
+    finally:
+        if turn is not None:
+            turn.release()
+        elif place.state.state == "new":
+            place.discard()  # it was stopped while it waited
+
+
+def keep(order: Order, source: Source) -> RunFolder:
+    """Make the folder of a run with a snapshot of its source."""
+    pixels = np.asarray(source.stack) if source.plane is None else source.plane.read()
+    return create_run(
+        order.output,
+        order.run,
+        pixels=[pixels],
+        positions=source.positions,
+        source=source.record,
     )
-    examples = _examples(prepared.boxes, columns, run.seed)
+
+
+def _with_pictures(job: Work, place: RunFolder, columns: int) -> Work:
+    examples: Tensor | None = None
     drawn_at, new = -np.inf, False
     try:
         while True:
@@ -115,19 +138,26 @@ def learn(order: Order, columns: int) -> Generator[Report, None, SavedModel]:
                 report = next(job)
             except StopIteration as end:
                 saved: SavedModel = end.value
-                yield draw(saved, examples)
+                if examples is not None:
+                    yield draw(saved, examples)
                 return saved
             yield report
+            if isinstance(report, Started):
+                few = np.load(place.examples, allow_pickle=False)
+                examples = torch.from_numpy(few[:columns])
             new = new or (isinstance(report, EpochReport) and report.best)
-            if new and time.monotonic() - drawn_at > _SECONDS_BETWEEN_PICTURES:
+            if examples is None or time.monotonic() - drawn_at < _SECONDS_BETWEEN_PICTURES:
+                continue
+            if new:
                 # The model in training can't be asked from here; its file holds the best one.
-                yield draw(load_model(order.output), examples)
+                with suppress(InputError, OSError):  # a run does not end for want of a picture
+                    yield draw(load_model(place.model), examples)
                 drawn_at, new = time.monotonic(), False
     finally:
         job.close()
 
 
-def prepare(run: TrainingRun, source: Source) -> Generator[Preparing, None, PreparedRun]:
+def prepare(run: TrainingRun, source: Source) -> Generator[Progress, None, PreparedRun]:
     """Make the boxes of a run.
 
     Raises
@@ -136,23 +166,12 @@ def prepare(run: TrainingRun, source: Source) -> Generator[Preparing, None, Prep
         If the source or a setting can't be used.
     """
     if source.plane is None:
-        yield Preparing("Reading the boxes")
+        yield Progress(0, 1, "reading the boxes")
         return prepare_stack(replace(run, box_size=None), np.asarray(source.stack))
-    yield Preparing("Looking for objects" if source.positions is None else "Cutting boxes")
+    looking = source.positions is None
+    yield Progress(0, 1, "looking for objects" if looking else "cutting boxes")
     positions = None if source.positions is None else [source.positions]
     return prepare_images(run, [source.plane.read()], positions)
-
-
-def can_resume(output: Path) -> bool:
-    """Whether a run of this model file was stopped and can go on."""
-    first_round = output.with_name(f"{output.stem}.round1.safetensors")
-    return checkpoint_path(output).is_file() or first_round.is_file()
-
-
-def _examples(boxes: Tensor, columns: int, seed: int) -> Tensor:
-    """Take a few boxes, always the same of one run."""
-    order = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(seed))
-    return boxes[order[:columns]]
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ import torch
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from ..geometry import InputError
+from ..training import explain
 from ._preferences import read_preferences
 
 _THREADS = torch.get_num_threads()
@@ -34,6 +34,8 @@ class Ending(NamedTuple):
     """Why it failed, for a person."""
     expected: bool = True
     """Whether the failure is the user's to mend, and so the message is all there is to say."""
+    memory: bool = False
+    """Whether memory ran out."""
     trace: str = ""
 
 
@@ -45,8 +47,8 @@ class Job(QObject):
     title : str
         What it does, as napari says when it asks whether to close.
     work : generator
-        Yields reports and returns a result. It is closed, in its thread, when the job is
-        stopped.
+        Yields reports and returns a result; None is no report, but lets a stop be answered. It
+        is closed, in its thread, when the job is stopped.
     salvage : callable, optional
         Gives, in the thread, what is left of a job that was stopped or failed.
     """
@@ -94,14 +96,15 @@ class Job(QObject):
                     report = next(self._work)
                 except StopIteration as end:
                     return Ending("done", end.value)
-                self._report(report)
+                if report is not None:
+                    self._report(report)
             self._work.close()
             return Ending("stopped", self._salvaged())
         except BaseException as error:  # the end must arrive, whatever it is
-            message, expected = explain(error)
+            message, expected, memory = explain(error)
             trace = "".join(traceback.format_exception(error))
         # The exception is gone here, and with it the frames that held its tensors.
-        return Ending("failed", self._salvaged(), message, expected, trace)
+        return Ending("failed", self._salvaged(), message, expected, memory, trace)
 
     def _report(self, report: Any) -> None:
         try:
@@ -139,6 +142,11 @@ class _JobWorker(FunctionWorker):
             self._finished.emit(self)
 
 
+def job_threads() -> int:
+    """How many threads a job computes with: as preferred, or all but one."""
+    return read_preferences().threads or max(_THREADS - 1, 1)
+
+
 def _kindly(work: Callable[[], None]) -> None:
     """Do work at a lower priority and, unless told otherwise, with one thread less.
 
@@ -149,16 +157,5 @@ def _kindly(work: Callable[[], None]) -> None:
         with suppress(OSError):
             niceness = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness + 10, 19))
-    torch.set_num_threads(read_preferences().threads or max(_THREADS - 1, 1))
+    torch.set_num_threads(job_threads())
     work()
-
-
-def explain(error: BaseException) -> tuple[str, bool]:
-    """Say what went wrong to a person, and whether that is all there is to say."""
-    if isinstance(error, InputError):
-        return str(error), True
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "Memory ran out. Try a smaller batch or tile, or the device cpu.", True
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file'}: {error.strerror}.", True
-    return f"{type(error).__name__}: {error}", False
