@@ -204,13 +204,18 @@ def _ome_zarr(level: str) -> Maker:
     return make
 
 
-def _png_bomb(folder: Path) -> Path:
-    Image.fromarray(PLANE[:, :1].astype(np.uint8)).save(folder / "a.png")
-    content = bytearray((folder / "a.png").read_bytes())
-    content[16:24] = struct.pack(">II", 16000, 17000)
-    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    (folder / "a.png").write_bytes(content)
-    return folder / "a.png"
+def _png(width: int, height: int) -> Maker:
+    """A PNG file of a few pixels that says it has others."""
+
+    def make(folder: Path) -> Path:
+        Image.fromarray(PLANE[:, :1].astype(np.uint8)).save(folder / "a.png")
+        content = bytearray((folder / "a.png").read_bytes())
+        content[16:24] = struct.pack(">II", width, height)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+        (folder / "a.png").write_bytes(content)
+        return folder / "a.png"
+
+    return make
 
 
 IMAGES: list[tuple[str, Maker, str]] = [
@@ -280,6 +285,7 @@ IMAGES: list[tuple[str, Maker, str]] = [
     ("zarr-objects", _zarr_2(dtype="|O", filters=[{"id": "pickle"}]), "not a Zarr array"),
     ("zarr-text", _zarr_2(dtype="|O", filters=[{"id": "vlen-utf8"}]), "images are real numbers"),
     ("zarr-huge", _zarr_2(shape=[10**6, 10**6], chunks=[10**3, 10**3]), "declares 4000000000000"),
+    ("zarr-large", _zarr_2(shape=[10**4, 10**4], chunks=[10**3, 10**3]), "declares 400000000"),
     ("zarr-huge-chunk", _zarr_2(chunks=[10**6, 10**6]), "too large to unpack"),
     ("zarr-many-chunks", _zarr_2(shape=[20000, 10000], chunks=[1, 1]), "200000000 chunks"),
     ("zarr-short-chunk", _zarr_2(chunk=bytes(7)), "not a Zarr array"),
@@ -288,7 +294,9 @@ IMAGES: list[tuple[str, Maker, str]] = [
     ("zarr-link", _zarr_link, "leads out of the folder"),
     ("zarr-climbs", _ome_zarr("../outside.zarr"), "not a Zarr array"),
     ("zarr-absolute", _ome_zarr("/outside.zarr"), "not a Zarr array"),
-    ("png-bomb", _png_bomb, "more than a PNG|bomb"),
+    ("png-huge", _png(60000, 60000), "a PNG file: Image size"),
+    ("png-large", _png(16000, 11000), "declares 704000000 bytes"),
+    ("png-missing", _png(2000, 2000), "not a PNG file"),
 ]
 
 

@@ -17,6 +17,7 @@ from ._files import reading
 MOST_BYTES = 2**30
 """Compressed pixels up to this are read whole."""
 _LARGEST_BLOCK = 2**30
+_SMALL = 2**26
 _BLOCK_BYTES = 2**24
 _RATIO = 2000
 """Deflate makes no more than a thousandth of anything, and no micrograph is that empty."""
@@ -46,23 +47,21 @@ def check_blocks(
     Raises
     ------
     InputError
-        If pixels are so many times more than bytes that there is no picture in them, or blocks
-        are too large to unpack.
+        If pixels are many, and so many times more than bytes that there is no picture in them, or
+        if blocks are too large to unpack.
     """
     if prod(block) * itemsize > _LARGEST_BLOCK:
         raise InputError(
             f"{path} is packed in blocks of {block} pixels, too large to unpack one of them; "
-            "write it again in smaller ones."
+            "write it again as TIFF or Zarr in smaller ones."
         )
     declared = prod(shape) * itemsize
-    if declared <= MOST_BYTES:
-        return True
-    if all(stored * _RATIO < declared for stored in accumulate(files)):
+    if declared > _SMALL and all(held * _RATIO < declared for held in accumulate(files)):
         raise InputError(
             f"{path} declares {declared} bytes of pixels, {shape}, and does not hold a "
             f"{_RATIO}th of that: it is damaged, empty, or was not copied to the end."
         )
-    return False
+    return declared <= MOST_BYTES
 
 
 class _Blocks:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..geometry import InputError
-from ._blocks import MOST_BYTES
+from ._blocks import check_blocks
 from ._files import existing_file, reading
 from ._mrc import MRC_SUFFIXES, open_mrc
 from ._tiff import open_tiff
@@ -90,11 +90,8 @@ def _read_picture(path: Path) -> ImageFile:
     with reading(path, f"a {kind} file"), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=[kind]) as picture:
-            if picture.width * picture.height * 4 > MOST_BYTES:
-                raise InputError(
-                    f"{path} has {picture.width} x {picture.height} pixels, more than a {kind} "
-                    "file is read with; give a TIFF, MRC or Zarr file."
-                )
+            shape = (picture.height, picture.width)
+            check_blocks(path, shape, shape, 4, [path.stat().st_size])
             if picture.mode in ("1", "LA", "La"):
                 data = np.asarray(picture.convert("L"))
             elif picture.mode.startswith(("L", "I", "F")):
