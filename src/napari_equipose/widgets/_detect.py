@@ -42,6 +42,8 @@ class DetectWidget(Panel):
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__(viewer, "detect", "Finding objects")
         self._order: tuple[ShelvedModel, Plane, DetectionConfig] | None = None
+        self._source: Any = None
+        """Identity of the layer that is looked at; not the layer, which may be deleted."""
         self.layers: FoundLayers | None = None
         self._build_source()
         self.add_controls("Detect", "Find every object of the image.")
@@ -178,7 +180,7 @@ class DetectWidget(Panel):
         except Exception as error:
             self.refuse(error)
             return
-        self._order = (shelved, plane, config)
+        self._order, self._source = (shelved, plane, config), layer.unique_id
         work = find(shelved.saved, plane, config, self.device.value, self.classes.value)
         self.run_job(f"Finding objects in {plane.name}", work)
 
@@ -212,6 +214,7 @@ class DetectWidget(Panel):
         along = bool(self.arrows.value)
         layers = FoundLayers(ending.result, plane, shelved.saved, shelved.name, config, along=along)
         self.layers = layers
+        kept = self._keep(layers)  # first, so that it is there whatever the viewer does
         self.viewer.add_layer(layers.vectors)
         self.viewer.add_layer(layers.points)
         self.result.setEnabled(True)
@@ -221,16 +224,25 @@ class DetectWidget(Panel):
         self.threshold.setValue(_threshold_of(shelved))
         self._filter()
         where = f"{plane.name}, {plane.note}" if plane.note else plane.name
-        self.show_progress(1, f"Found {len(layers)} objects in {where}.")
-        self._keep(layers)
+        lines = [f"Found {len(layers)} objects in {where}."]
+        if kept is not None:
+            self.log(f"written to {kept}")
+            lines += [f"Its layer is gone; a table is in {short(kept)}"] if self._is_gone() else []
+        self.show_progress(1, "\n".join(lines))
 
-    def _keep(self, layers: FoundLayers) -> None:
-        """Write what was found by itself, where the preferences say so."""
-        if read_preferences().autosave:
+    def _is_gone(self) -> bool:
+        """Whether the layer that was looked at was deleted."""
+        there = {layer.unique_id for layer in self.viewer.layers}
+        return self._source is not None and self._source not in there
+
+    def _keep(self, layers: FoundLayers) -> Path | None:
+        """Write what was found where the preferences say so, or its image is gone."""
+        if read_preferences().autosave or self._is_gone():
             try:
-                layers.keep(user_folder() / "found")
+                return layers.keep(user_folder() / "found")
             except Exception as error:  # the layers are there all the same
                 self.refuse(error)
+        return None
 
     def _filter(self) -> None:
         if self.layers is not None:

@@ -11,6 +11,7 @@ from napari.layers import Points, Vectors
 from numpy.typing import NDArray
 
 from .. import __version__
+from .._files import write_json
 from ..inference import DetectionConfig
 from ..io import napari_write_points
 from ..models import SavedModel
@@ -134,6 +135,8 @@ class FoundLayers:
     def keep(self, folder: Path) -> Path:
         """Write all objects, hidden ones too, as a table of a new name; return where it is.
 
+        Beside it, as ``.json``, stands with what they were found.
+
         Raises
         ------
         OSError
@@ -145,6 +148,7 @@ class FoundLayers:
             number += 1
         folder.mkdir(parents=True, exist_ok=True)
         data, meta, _ = self.points.as_layer_data_tuple()
+        write_json(path.with_suffix(".json"), meta["metadata"]["equipose"])
         napari_write_points(str(path), data, meta | {"shown": np.ones(len(data), bool)})
         return path
 
