@@ -122,6 +122,15 @@ def test_a_run_file_repeats_a_run(work: Path, tmp_path: Path) -> None:
     assert read_run(file).settings["fields"] == 4
 
 
+def test_a_run_is_repeated_from_its_folder_by_one_command(work, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(work)
+    succeed("train", "stack.npy", "-o", tmp_path / "m.safetensors", *short(2))
+    monkeypatch.chdir(tmp_path.parent)
+    again = tmp_path / "again.safetensors"
+    succeed("train", "--config", tmp_path / "m.run" / "run.json", "-o", again)
+    assert load_model(again).digest == load_model(tmp_path / "m.safetensors").digest
+
+
 def test_options_go_before_the_run_file(work: Path, tmp_path: Path) -> None:
     file, model = tmp_path / "run.json", tmp_path / "m.safetensors"
     asked = TrainingRun(images=(str(work / "stack.npy"),), output=str(model), epochs=7)
@@ -148,7 +157,7 @@ def test_an_interrupt_keeps_the_model_and_resume_goes_on(
     assert f"the best model so far is in {model}" in stderr
     load_model(model)
     done = len(pd.read_csv(tmp_path / "m.log.csv"))
-    succeed("train", work / "stack.npy", "-o", model, *short(done + 1), "--resume")
+    succeed("train", "-o", model, "--epochs", done + 1, "--resume")  # the folder has the rest
     assert list(pd.read_csv(tmp_path / "m.log.csv")["epoch"]) == list(range(1, done + 2))
 
 

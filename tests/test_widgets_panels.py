@@ -1,21 +1,25 @@
 """Both panels in the real viewer, driven by clicks. Needs a screen, real or virtual (Xvfb)."""
 
+import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
+import torch
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_equipose.inference import finish
 from napari_equipose.io import read_table
-from napari_equipose.models import load_model
-from napari_equipose.training import RunFolder, read_run, unfinished_run
+from napari_equipose.models import TargetVAE, load_model
+from napari_equipose.training import RunFolder, read_run, unfinished_run, unfinished_runs
 from napari_equipose.widgets import TrainWidget
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._train_job import learn
@@ -268,6 +272,227 @@ def test_objects_of_a_deleted_layer_still_arrive(viewer, qtbot) -> None:
         np.testing.assert_allclose(layer.scale, (0.1, 0.1))
         np.testing.assert_allclose(layer.translate, (3, 4))
         assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
+    (table,) = (Path.home() / "equipose" / "found").glob("*.csv")
+    assert len(read_table(table)) == len(points.data)
+    assert "layer is gone" in detect.status.text() and table.name in detect.status.text()
+    record = json.loads(table.with_suffix(".json").read_text())
+    assert record["model"] == points.metadata["equipose"]["model"]
+
+
+@pytest.fixture
+def own_process() -> None:
+    get_plugin_settings("napari-equipose").jobs.own_process = True
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def job_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("Equipose")]
+
+
+def test_training_in_a_process_of_its_own_stops_and_resumes(
+    viewer, qtbot, home, own_process
+) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=12)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 3, timeout=60_000)
+    assert len(children()) == 1
+    assert [row.count for row in panel.pictures.rows] == [6, 6, 6]
+    click(qtbot, panel, "equipose.train.stop")
+    wait(qtbot, panel, 10)
+    assert children() == []
+    assert panel.status.text().startswith("Stopped after epoch")
+    click(qtbot, panel, "equipose.train.resume")
+    wait(qtbot, panel)
+    assert messages() == []
+    assert panel.curve.last_epoch == 12
+    assert panel.status.text().startswith("Done")
+
+
+def test_a_killed_process_is_said_and_the_panel_works_again(
+    viewer, qtbot, home, own_process
+) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=10_000)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=60_000)
+    children()[0].kill()
+    wait(qtbot, panel, 10)
+    assert len(messages()) == 1 and "SIGKILL" in messages()[0]
+    assert "The best model so far is" in panel.status.text()
+    assert panel.start.isEnabled() and panel.resume.isEnabled()
+
+
+def test_the_viewer_closed_during_a_run_ends_it_and_keeps_it(
+    make_napari_viewer, qtbot, home, own_process
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=10_000)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=60_000)
+    viewer.close()
+    qtbot.waitUntil(lambda: not children() and not job_threads(), timeout=5_000)
+    (run,) = unfinished_runs(home / "equipose")
+    assert (run.state, run.can_resume) == ("stopped", True)
+    load_model(run.folder.model)
+
+
+def test_runs_of_an_earlier_session_are_offered_and_need_nothing_but_their_folder(
+    viewer, qtbot, home
+) -> None:
+    viewer.add_image(ecoli(), name="cells")
+    first = tiny(open_panel(viewer, "Train"), epochs=8)
+    click(qtbot, first, "equipose.train.start")
+    qtbot.waitUntil(lambda: first.curve.last_epoch >= 2, timeout=60_000)
+    click(qtbot, first, "equipose.train.stop")
+    wait(qtbot, first, 10)
+    viewer.window.remove_dock_widget(first)
+    viewer.layers.clear()
+    second = TrainWidget(viewer)  # as after a restart
+    qtbot.addWidget(second)
+    second.runs.aboutToShow.emit()
+    (action,) = second.runs.actions()
+    assert action.text().startswith("cells-1: stopped")
+    assert second.resume.isEnabled()
+    action.trigger()
+    wait(qtbot, second)
+    assert messages() == []
+    assert second.status.text().startswith("Done")
+    assert second.curve.last_epoch == 8
+    assert not second.resume.isEnabled()
+    second.runs.aboutToShow.emit()
+    assert [action.isEnabled() for action in second.runs.actions()] == [False]
+    second.detach()
+
+
+def ecoli() -> np.ndarray:
+    return tifffile.imread(Path(__file__).parents[1] / "sample_data/ecoli_phase_contrast.tif")
+
+
+def test_a_run_keeps_what_it_was_given_whatever_becomes_of_the_layer(viewer, qtbot, home) -> None:
+    digests = []
+    for harm in (False, True):
+        layer = viewer.add_image(ecoli(), name="cells")
+        panel = tiny(open_panel(viewer, "Train"), epochs=3)
+        click(qtbot, panel, "equipose.train.start")
+        qtbot.waitUntil(lambda panel=panel: panel._started is not None, timeout=60_000)
+        if harm:
+            layer.name = "renamed"
+            layer.data[:] = 0
+            layer.data = np.zeros((5, 5))
+            viewer.layers.remove(layer)
+        wait(qtbot, panel)
+        digests.append(shelf[list(shelf)[-1]].saved.digest)
+        viewer.layers.clear()
+    assert messages() == []
+    assert sorted(shelf) == ["cells-1", "cells-2"]
+    assert digests[0] == digests[1]
+
+
+def test_a_sample_is_left_in_its_file_and_an_edited_one_kept(viewer, qtbot, home) -> None:
+    path = str(Path(__file__).parents[1] / "sample_data/ecoli_phase_contrast.tif")
+    layer = viewer.open(path)[0]
+    for _ in range(2):
+        panel = tiny(open_panel(viewer, "Train"), epochs=1)
+        train(qtbot, panel)
+        layer.data = np.array(layer.data)
+        layer.data[3:6, 3:6] = 7
+    folders = sorted((home / "equipose").glob("*.run"))
+    assert [folder / "input-0.npy" for folder in folders][1].exists()
+    first, second = (read_run(folder / "run.json").images for folder in folders)
+    assert first == (path,)
+    assert second == (str(folders[1] / "input-0.npy"),)
+
+
+def test_a_second_job_on_a_device_waits_and_can_be_cancelled(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    tiny_model(viewer, qtbot)
+    panel = tiny(open_panel(viewer, "Train"), epochs=10_000)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=60_000)
+    detect = open_panel(viewer, "Detect")
+    for _ in range(2):
+        click(qtbot, detect, "equipose.detect.start")
+        qtbot.waitUntil(lambda: "Waiting for Learning" in detect.status.text(), timeout=10_000)
+        if not _:
+            click(qtbot, detect, "equipose.detect.stop")
+            wait(qtbot, detect, 10)
+            assert detect.status.text().startswith("Stopped")
+    assert panel.is_running
+    click(qtbot, panel, "equipose.train.stop")
+    wait(qtbot, detect)
+    assert "Waiting" not in detect.status.text()
+    wait(qtbot, panel)
+
+
+def test_a_run_that_is_stopped_while_it_waits_leaves_nothing(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    first, second = tiny(open_panel(viewer, "Train"), epochs=10_000), TrainWidget(viewer)
+    qtbot.addWidget(second)
+    tiny(second)
+    click(qtbot, first, "equipose.train.start")
+    qtbot.waitUntil(lambda: first.curve.last_epoch >= 1, timeout=60_000)
+    second.start.click()
+    qtbot.waitUntil(lambda: second.status.text().startswith("Waiting"), timeout=10_000)
+    assert len(list((home / "equipose").glob("*.run"))) == 2
+    second.stop.click()
+    wait(qtbot, second, 10)
+    assert len(list((home / "equipose").glob("*.run"))) == 1
+    first.stop.click()
+    wait(qtbot, first, 10)
+    second.detach()
+
+
+def test_the_log_tells_the_run_and_is_copied(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"))
+    assert not panel.details.isVisibleTo(panel)
+    train(qtbot, panel)
+    click(qtbot, panel, "equipose.train.details")
+    dialog = child(panel, "equipose.train.details_dialog")
+    child(dialog, "equipose.train.details_copy").click()
+    text = QApplication.clipboard().text()
+    for words in ("Learning from", "looking for objects", "epoch 2 of 2", "done"):
+        assert words in text
+    dialog.close()
+
+
+def test_memory_that_runs_out_offers_the_processor(viewer, qtbot, home, monkeypatch) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"))
+    monkeypatch.setattr(TrainWidget, "is_on_gpu", True)
+    real = TargetVAE.loss
+
+    def loss(model: TargetVAE, images: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TargetVAE, "loss", loss)
+    train(qtbot, panel)
+    assert [message for message in messages() if "going on with 4 boxes" in message]
+    assert "try the device cpu" in messages()[-1]
+    assert panel.on_cpu.isVisibleTo(panel)
+    monkeypatch.setattr(TargetVAE, "loss", real)
+    click(qtbot, panel, "equipose.train.on_cpu")
+    assert not panel.on_cpu.isVisibleTo(panel)
+    wait(qtbot, panel)
+    assert panel.status.text().startswith("Done")
+    assert read_run(RunFolder.of(panel._order.output).run_file).device == "cpu"
+
+
+def test_a_folder_that_is_read_only_is_said(viewer, qtbot, home, monkeypatch) -> None:
+    def touch(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"))
+    monkeypatch.setattr(Path, "touch", touch)
+    train(qtbot, panel)
+    assert len(messages()) == 1 and "Permission denied" in messages()[0]
+    assert panel.start.isEnabled()
 
 
 def tiny_model(viewer: Any, qtbot) -> str:

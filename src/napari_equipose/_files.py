@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.chmod(mode)  # some writers make a file that only its owner may read
-            temporary.replace(path)
+            _rename(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -52,6 +53,17 @@ def remove_temporaries(path: Path, pid: int) -> None:
 
 def _temporary(path: Path, pid: int) -> Path:
     return path.with_name(f".{path.stem}.{pid}{path.suffix}")
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Rename, and on Windows wait for whoever reads the old file at this moment."""
+    for _ in range(20 if os.name == "nt" else 0):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            time.sleep(0.05)
+    temporary.replace(path)
 
 
 def _flush_folder(folder: Path) -> None:
