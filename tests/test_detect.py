@@ -172,7 +172,8 @@ def test_encoding_recovers_poses_of_boxes(saved) -> None:
 def test_refinement_recovers_a_known_pose() -> None:
     truth = Poses(torch.tensor([0.7]), torch.tensor([[1.3, -0.8]]))
     weight = torch.ones(1, 1, SIZE, SIZE)
-    templates = Templates(key(), torch.zeros(1, 1, 1, 1), weight)
+    nothing = torch.zeros(1, 1, 1, 1)
+    templates = Templates(key(), nothing, weight, nothing)
     image = 1.5 * apply_poses(key(), truth, (33, 33))
     start = Poses(truth.rotation + 0.2, truth.translation + 1.5)
     poses, score, contrast = refine_poses(image, templates, start, 15)
@@ -180,6 +181,20 @@ def test_refinement_recovers_a_known_pose() -> None:
     assert torch.allclose(poses.translation, truth.translation, atol=0.05)
     assert score.item() > 0.99
     assert contrast.item() == pytest.approx(1.5, rel=0.02)
+
+
+def test_of_dark_objects_only_what_is_darker_counts() -> None:
+    picture = -key()
+    weight = (picture.abs() > 0.02).float()
+    level, pose = torch.zeros(1, 1, 1, 1), Poses(torch.tensor([0.3]), torch.tensor([[1.0, -2.0]]))
+    image = apply_poses(picture, pose, (37, 37))
+    bright = image + (image > -0.1).float()  # a bright gap all around the object
+    scores = [
+        float(refine_poses(bright, Templates(picture, level, weight, side + level), pose)[1])
+        for side in (-1.0, 0.0)
+    ]
+    assert scores[0] > 0.97
+    assert scores[1] < 0.8
 
 
 def test_suggested_threshold_parts_two_kinds_of_scores() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from napari_equipose.geometry import Poses, apply_poses, wrap_angle
 from napari_equipose.inference import agree_on_frames
 from napari_equipose.inference._frames import likeness, synchronise
-from napari_equipose.models import TargetVAE, TargetVAEConfig
+from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
 
 
 def turned(picture: Tensor, angles: Tensor) -> Tensor:
@@ -77,5 +77,6 @@ def test_frames_stay_with_the_weights() -> None:
 
 def test_few_boxes_leave_the_frames_alone() -> None:
     vae = model()
-    agree_on_frames(vae, torch.randn(20, 1, 21, 21))
+    saved = SavedModel(kind="target-vae", model=vae, normalisation=Normalisation())
+    agree_on_frames(saved, torch.randn(200, 1, 21, 21))
     assert not vae.frame_rotation.any()

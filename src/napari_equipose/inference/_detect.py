@@ -18,6 +18,7 @@ from ._progress import Notice, Progress
 from ._refine import Templates
 
 _USUAL_THRESHOLD = 0.2
+_MOST_THRESHOLD = 0.5
 _LEAST_THRESHOLD = 0.02
 _LEAST_TILE = 16
 
@@ -111,13 +112,13 @@ def suggest_threshold(scores: NDArray[np.floating[Any]]) -> float:
     """Part true objects from chance fits by the scores of one search with a low threshold.
 
     Chance fits crowd at low scores, by factors rather than by differences: Otsu's threshold on
-    the logarithm. It is not let above 0.2, which chance hardly reaches in images of little
+    the logarithm. It is not let above a half, which chance hardly reaches in images of little
     noise, where most of what is found is true.
     """
     counted = np.asarray(scores)[np.asarray(scores) > _LEAST_THRESHOLD]
     if len(counted) < 20:
         return _USUAL_THRESHOLD
-    return float(min(np.exp(threshold_otsu(np.log(counted))), _USUAL_THRESHOLD))
+    return float(min(np.exp(threshold_otsu(np.log(counted))), _MOST_THRESHOLD))
 
 
 def search(
@@ -171,7 +172,7 @@ def _search(
     for round_ in range(config.rounds):
         seen = explanation.residual[None, :, explanation.pad :, explanation.pad :]
         seen = seen[..., : pixels.shape[-2], : pixels.shape[-1]]
-        candidates = yield from find_candidates(model, seen, tile_size, min_distance)
+        candidates = yield from find_candidates(saved, seen, tile_size, min_distance)
         yield Progress(round_, config.rounds, "fitting poses")
         new = _take(explanation, candidates, threshold)
         found = new if found is None else found.join(new)
@@ -246,9 +247,7 @@ def _take(explanation: Explanation, candidates: Candidates, threshold: float) ->
         )
         objects = Objects(position, rotation, score, objects.content, templates)
         objects = objects.select((score > least).nonzero().squeeze(1))
-    pictures, weights, corner = explanation.draw(*objects[:2], objects.templates)
-    level = objects.templates.level
-    taken = explanation.accept(pictures, weights, level, corner, threshold / 2)
+    taken = explanation.accept(*objects[:2], objects.templates, threshold / 2)
     return objects.select(torch.from_numpy(taken).to(position.device))
 
 

@@ -111,7 +111,7 @@ def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") ->
 @torch.no_grad()
 def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Encoding:
     posterior = saved.model.infer(images)
-    templates = decode_templates(saved.model, posterior.content)
+    templates = decode_templates(saved, posterior.content)
     poses: Poses = posterior.poses
     poses, score, _ = refine_poses(images, templates, poses, iterations=8 if refine else 0)
     columns = (poses.rotation, poses.translation, score, posterior.content)

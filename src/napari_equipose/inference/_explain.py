@@ -71,6 +71,13 @@ class Explanation:
         middle = corner - self.pad + self.side // 2
         poses = Poses(rotation, position - middle)
         poses, score, contrast = refine_poses(boxes, templates, poses, steps)
+        # Of all the power there, not only of what the other objects leave.
+        weight = apply_poses(templates.weight, poses, boxes.shape[-2:])
+        left, whole = (
+            (weight * templates.contrast(pixels).square()).sum((1, 2, 3))
+            for pixels in (boxes, self.boxes(position, self.image)[0])
+        )
+        score = score * (left / whole.clamp(min=1e-9)).clamp(max=1)
         scaled = templates._replace(pictures=templates.pictures * contrast)
         return poses.translation + middle, poses.rotation, score, scaled
 
@@ -110,7 +117,7 @@ class Explanation:
         return torch.tensor(kept, dtype=torch.long, device=position.device)
 
     def accept(
-        self, pictures: Tensor, weights: Tensor, level: Tensor, corner: Tensor, threshold: float
+        self, position: Tensor, rotation: Tensor, templates: Templates, threshold: float
     ) -> NDArray[np.intp]:
         """Take objects one by one, the one that explains most first, and explain it away.
 
@@ -123,28 +130,30 @@ class Explanation:
         ndarray of int
             The objects taken.
         """
+        pictures, weights, corner = self.draw(position, rotation, templates)
         residual, image = self.residual.cpu().numpy(), self.image.cpu().numpy()
-        drawn, weight = pictures.cpu().numpy(), weights.cpu().numpy()
-        base, start = level.cpu().numpy(), corner.cpu().numpy()
+        drawn, weight, start = pictures.cpu().numpy(), weights.cpu().numpy(), corner.cpu().numpy()
+        base, side_of = templates.level.cpu().numpy(), templates.side.cpu().numpy()
         side = self.side
         views = [np.s_[:, y : y + side, x : x + side] for y, x in start]
-        power = [
-            float((w * (image[v] - b) ** 2).sum())
-            for v, w, b in zip(views, weight, base, strict=True)
-        ]
+
+        def contrast(source: NDArray[np.float32], i: int) -> NDArray[np.float32]:
+            difference = source[views[i]] - base[i]
+            return np.where(difference * side_of[i] >= 0, difference, 0)
+
+        power = [float((weight[i] * contrast(image, i) ** 2).sum()) for i in range(len(drawn))]
 
         def gain(i: int) -> float:
-            target = residual[views[i]] - base[i]
-            saved = weight[i] * (2 * target - drawn[i]) * drawn[i]
-            return float(saved.sum()) / max(power[i], 1e-9)
+            target = contrast(residual, i)
+            return float((weight[i] * (2 * target - drawn[i]) * drawn[i]).sum())
 
         waiting = [(-gain(i), i) for i in range(len(drawn))]
         heapq.heapify(waiting)
         taken: list[int] = []
-        while waiting and -waiting[0][0] >= threshold:
+        while waiting:
             _, best = heapq.heappop(waiting)
             now = gain(best)  # what was taken since may have explained it
-            if now < threshold:
+            if now < threshold * max(power[best], 1e-9):
                 continue
             if waiting and now < -waiting[0][0]:
                 heapq.heappush(waiting, (-now, best))

@@ -9,16 +9,17 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from ..geometry import Poses, apply_poses
-from ..models import choose_device
+from ..models import SavedModel, choose_device
+from ._refine import decode_templates
 
 _ANGLES = 120
 _SHARPNESS = 16
-_LEAST_IMAGES = 50
+_LEAST_IMAGES = 500
 _MOST_IMAGES = 2000
 
 
 @torch.no_grad()
-def agree_on_frames(model: Any, boxes: Tensor, device: str = "auto", seed: int = 0) -> None:
+def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed: int = 0) -> None:
     """Turn the canonical frames of a model so that objects that look alike lie alike.
 
     Training settles on a canonical rotation for each content, and nothing binds those of far
@@ -30,11 +31,11 @@ def agree_on_frames(model: Any, boxes: Tensor, device: str = "auto", seed: int =
 
     Parameters
     ----------
-    model : Model
-        With ``set_frames``; changed in place.
+    saved : SavedModel
+        Its model, with ``set_frames``, is changed in place.
     boxes : Tensor, shape (n, channels, box_size, box_size)
-        Normalised; up to 2,000 are looked at. With fewer than 50, or where all have one content,
-        nothing is changed.
+        Normalised; up to 2,000 are looked at. With fewer than 500, which the comparison would
+        add noise to rather than order, or where all have one content, nothing is changed.
     device : str
         As for `models.choose_device`.
     seed : int
@@ -45,31 +46,30 @@ def agree_on_frames(model: Any, boxes: Tensor, device: str = "auto", seed: int =
     A. Singer, "Angular synchronization by eigenvectors and semidefinite programming", Applied
     and Computational Harmonic Analysis 2011.
     """
+    model: Any = saved.model
     model.to(choose_device(device))
     model.set_frames(None)
     order = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(seed))
     some = boxes[order[:_MOST_IMAGES].sort().values].to(choose_device(device))
     content = torch.cat([model.infer(part).content for part in some.split(100)])
     points = content.cpu().numpy()
-    if len(points) < _LEAST_IMAGES or len(np.unique(points.round(3), axis=0)) < _LEAST_IMAGES:
+    if len(points) < _LEAST_IMAGES or len(np.unique(points.round(3), axis=0)) < model.n_frames:
         return
-    groups = KMeans(min(model.n_frames, len(points) // 5), n_init=4, random_state=seed).fit(points)
+    groups = KMeans(model.n_frames, n_init=4, random_state=seed).fit(points)
     typical = torch.from_numpy(groups.cluster_centers_).to(content)
     counts = np.bincount(groups.labels_, minlength=len(typical))
-    alike = likeness(model.generate(typical, None, model.config.canonical_size))
+    alike = likeness(decode_templates(saved, typical).pictures)
     rotation = torch.from_numpy(synchronise(alike, counts)).to(content)
     model.set_frames(typical, rotation)
 
 
 def likeness(pictures: Tensor) -> NDArray[np.float32]:
-    """Correlation of pictures (n, channels, y, x) with each other one turned: (n, n, angles)."""
-    level = pictures.flatten(2).median(2).values[..., None, None]
-    contrast = pictures - level
-    zero = contrast.new_zeros(len(contrast), 2)
+    """Correlation of pictures (n, channels, y, x) with each other turned: (n, n, angles)."""
+    zero = pictures.new_zeros(len(pictures), 2)
     turned = []
     for step in range(_ANGLES):
         angle = torch.full_like(zero[:, 0], 2 * np.pi * step / _ANGLES)
-        turned.append(apply_poses(contrast, Poses(angle, zero)).flatten(1))
+        turned.append(apply_poses(pictures, Poses(angle, zero)).flatten(1))
     columns = torch.stack(turned, 1)  # (n, angles, pixels)
     columns = columns - columns.mean(2, keepdim=True)
     columns = columns / columns.norm(dim=2, keepdim=True).clamp(min=1e-9)

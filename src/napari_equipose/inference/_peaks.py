@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..geometry import Poses, apply_poses
+from ..models import SavedModel
 from ._progress import Progress
 from ._refine import Templates, decode_templates, explained
 
@@ -24,14 +25,14 @@ class Candidates(NamedTuple):
 
 
 def find_candidates(
-    model: Any, image: Tensor, tile_size: int, min_distance: float, hypotheses: int = 3
+    saved: SavedModel, image: Tensor, tile_size: int, min_distance: float, hypotheses: int = 3
 ) -> Generator[Progress, None, Candidates]:
     """Peaks of the encoder's attention, each with its best-drawn rotation.
 
     Parameters
     ----------
-    model : Model
-        With `score_places` and `read_places`.
+    saved : SavedModel
+        Of a model with `score_places` and `read_places`.
     image : Tensor, shape (1, channels, y, x)
         Normalised.
     tile_size : int
@@ -41,6 +42,7 @@ def find_candidates(
     hypotheses : int
         Rotations that are drawn and compared with the pixels at each peak.
     """
+    model: Any = saved.model
     config = model.config
     b, half = config.binning, config.kernel_size // 2
     margin = half + 1  # one more than the filters need, as binning blurs across the tile's edge
@@ -64,7 +66,7 @@ def find_candidates(
     parts = []
     count = max(2 * tile_size, 1)
     for chunk in places.split(count):
-        parts.append(_read(model, padded, chunk, margin, hypotheses))
+        parts.append(_read(saved, padded, chunk, margin, hypotheses))
         yield Progress(min(len(parts) * count, len(places)), len(places), "reading poses")
     position, rotation, content, templates = zip(*parts, strict=True)
     joined = reduce(Templates.join, templates)
@@ -84,9 +86,10 @@ def _maxima(attention: Tensor, radius: int) -> Tensor:
 
 
 def _read(
-    model: Any, padded: Tensor, places: Tensor, margin: int, hypotheses: int
+    saved: SavedModel, padded: Tensor, places: Tensor, margin: int, hypotheses: int
 ) -> tuple[Tensor, Tensor, Tensor, Templates]:
     """Read the heads at places, draw the likeliest rotations, keep the one that fits best."""
+    model: Any = saved.model
     config = model.config
     b, k = config.binning, config.kernel_size
     patches = torch.stack(
@@ -102,13 +105,13 @@ def _read(
     rows = torch.arange(len(places), device=places.device)[:, None]
     rotation, content = heads.rotation[rows, best], heads.content[rows, best]
     translation = heads.translation[rows, best]
-    templates = decode_templates(model, content.flatten(0, 1))
+    templates = decode_templates(saved, content.flatten(0, 1))
     # Boxes around the places, as large as the canonical frame and centred on the place.
     size = config.canonical_size
     start = margin * b - size // 2
     boxes = _cut(padded, places * b + start, size)
     boxes = boxes.repeat_interleave(n, 0)
-    target = boxes - templates.level
+    target = templates.contrast(boxes)
     poses = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
     drawn = apply_poses(templates.pictures, poses)
     fit = explained(target, drawn, apply_poses(templates.weight, poses)).reshape(len(places), n)

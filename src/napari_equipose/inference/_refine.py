@@ -2,16 +2,19 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from ..geometry import Poses, apply_poses, smooth_disc_mask, wrap_angle
-from ..models import Model
+from ..models import SavedModel
 
 _TURN_STEP, _SHIFT_STEP = 0.03, 0.5
 _MOST_TURN, _MOST_SHIFT = 0.25, 2.0
 _CONTRAST = (0.5, 2.0)
+_OUTLINE = 0.35  # of its greatest strength: an object ends there
 
 
 class Templates(NamedTuple):
@@ -20,6 +23,18 @@ class Templates(NamedTuple):
     pictures: Tensor  # (n, channels, s, s), zero outside a disc
     level: Tensor  # (n, channels, 1, 1), the background
     weight: Tensor  # (n, 1, s, s), 1 where the object is and on its rim, 0 far from it
+    side: (
+        Tensor  # (n, 1, 1, 1), -1 where objects are dark, 1 where bright, 0 where they may be both
+    )
+
+    def contrast(self, images: Tensor) -> Tensor:
+        """Difference of images, one for each object, from its background.
+
+        Of dark objects only what is darker counts, and of bright ones only what is brighter: in a
+        crowd the gaps between objects differ from the background too.
+        """
+        difference = images - self.level
+        return difference * (difference * self.side >= 0)
 
     def select(self, rows: Tensor) -> "Templates":
         """Return those of some rows."""
@@ -30,18 +45,39 @@ class Templates(NamedTuple):
         return Templates(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
 
-def decode_templates(model: Model, content: Tensor, batch: int = 256) -> Templates:
+def decode_templates(saved: SavedModel, content: Tensor, batch: int = 256) -> Templates:
     """Draw each content (n, content_dim) at rest, in the canonical frame of the model."""
+    model = saved.model
     size = model.config.canonical_size
     mask = smooth_disc_mask(size, edge=2.0).to(content)
     ring = (mask > 0) & (mask < 1)
     drawn = torch.cat([model.generate(part, None, size) for part in content.split(batch)])
     level = drawn[:, :, ring].median(-1).values[..., None, None]
     pictures = (drawn - level) * mask
+    side = {None: 0.0, "dark": -1.0, "bright": 1.0}[saved.normalisation.polarity]
+    if side:
+        pictures = _central_part(pictures * (pictures * side >= 0))
     # The rim counts as well: that an object ends where it is drawn to end is part of the fit.
     strength = _blurred(pictures.abs().mean(1, keepdim=True), size / 16)
     strength = strength / strength.amax((2, 3), keepdim=True).clamp(min=1e-9)
-    return Templates(pictures, level, (strength / 0.3).clamp(max=1) * mask)
+    weight = (strength / 0.3).clamp(max=1) * mask
+    return Templates(pictures, level, weight, torch.full_like(level[:, :1], side))
+
+
+def _central_part(pictures: Tensor) -> Tensor:
+    """Cut off what stands apart from the middle: in a crowd, the neighbours of the object."""
+    strength = pictures.abs().mean(1).cpu().numpy()
+    size = strength.shape[-1]
+    y, x = np.indices((size, size)) - size // 2
+    middle = np.exp(-0.5 * (y**2 + x**2) / (size / 8) ** 2)
+    kept = np.zeros_like(strength)
+    for picture, part in zip(strength, kept, strict=True):
+        parts, n = ndimage.label(picture > _OUTLINE * picture.max())
+        if n:
+            central = parts.flat[(picture * middle * (parts > 0)).argmax()]
+            part[...] = ndimage.binary_dilation(parts == central, iterations=2)
+            part[...] = ndimage.gaussian_filter(part, 1)
+    return pictures * torch.from_numpy(kept).to(pictures).unsqueeze(1)
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
@@ -79,7 +115,7 @@ def refine_poses(
     Tensor, shape (n, 1, 1, 1)
         Factor, between a half and two, by which each picture was scaled to fit.
     """
-    target = images - templates.level
+    target = templates.contrast(images)
     shape = images.shape[-2:]
     turn, shift = poses.rotation.clone(), poses.translation.clone()
     start = poses.translation

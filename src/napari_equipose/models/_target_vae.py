@@ -51,7 +51,6 @@ class TargetVAE(nn.Module):
     canonical_mask: Tensor
     frame_content: Tensor  # (n_frames, content_dim)
     frame_rotation: Tensor  # (n_frames,), radians
-    frame_spacing: Tensor  # ()
     pixel_mask: Tensor
 
     def __init__(self, config: TargetVAEConfig) -> None:
@@ -98,7 +97,6 @@ class TargetVAE(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self.register_buffer("frame_content", torch.zeros(self.n_frames, config.content_dim))
         self.register_buffer("frame_rotation", torch.zeros(self.n_frames))
-        self.register_buffer("frame_spacing", torch.ones(()))
         self._content_held = False
 
     @property
@@ -261,7 +259,7 @@ class TargetVAE(nn.Module):
         content : Tensor, shape (n, content_dim), or None
             At most ``n_frames`` typical contents; None for no turn anywhere.
         rotation : Tensor, shape (n,), optional
-            Radians, at each of them; in between it is interpolated.
+            Radians, of the contents that are nearest to each.
         """
         if content is None or rotation is None:
             self.frame_rotation.zero_()
@@ -269,9 +267,6 @@ class TargetVAE(nn.Module):
         rows = torch.arange(self.n_frames, device=content.device) % len(content)
         self.frame_content.copy_(content[rows])
         self.frame_rotation.copy_(rotation[rows])
-        distance = torch.cdist(content, content)
-        distance.fill_diagonal_(torch.inf)
-        self.frame_spacing.copy_(distance.amin(1).median().clamp(min=1e-6))
 
     def frame(self, content: Tensor) -> Poses:
         """Pose of the reported canonical frame within that of the generator.
@@ -280,10 +275,8 @@ class TargetVAE(nn.Module):
         from the centroid of what differs from the border of the canonical frame, and turned as
         `set_frames` says.
         """
-        near = torch.cdist(content, self.frame_content) / (0.5 * self.frame_spacing)
-        weight = (-0.5 * near.square()).softmax(1)
-        sine, cosine = weight @ self.frame_rotation.sin(), weight @ self.frame_rotation.cos()
-        return Poses(torch.atan2(sine, cosine), self._centroid(content))
+        nearest = torch.cdist(content, self.frame_content).argmin(1)
+        return Poses(self.frame_rotation[nearest], self._centroid(content))
 
     def _centroid(self, content: Tensor) -> Tensor:
         """Where the generator draws the middle of an object, shape (n, 2), pixels (y, x)."""

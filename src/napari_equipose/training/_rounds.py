@@ -185,7 +185,7 @@ def _agree(path: Path, boxes: Tensor, device: str) -> None:
     """Let like objects of a model lie alike, where the model's frame may be turned."""
     saved = load_model(path)
     if hasattr(saved.model, "set_frames"):
-        agree_on_frames(saved.model, boxes, device)
+        agree_on_frames(saved, boxes, device)
         save_model(path, saved.model, saved.normalisation, saved.record)
 
 
