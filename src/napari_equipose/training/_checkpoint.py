@@ -1,17 +1,22 @@
 """Checkpoints: the state of a run as one safetensors file."""
 
 import json
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from .._files import atomic_path
 from ..geometry import InputError
 from ._fit import TrainingState
 
-_NUMBERS = ("epoch", "seconds", "rate_scale", "stalled", "since_best", "best_loss")
+_NUMBERS = {
+    **{"epoch": int, "stalled": int, "since_best": int},
+    **{"seconds": float, "rate_scale": float, "best_loss": float},
+}
 
 
 def checkpoint_path(model: Path) -> Path:
@@ -46,15 +51,46 @@ def load_checkpoint(path: Path) -> tuple[TrainingState, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-            for name, value in json.loads(metadata["state"]).items():
-                setattr(state, name, value)
+            numbers, settings = json.loads(metadata["state"]), json.loads(metadata["settings"])
+            for name, kind in _NUMBERS.items():
+                setattr(state, name, _number(name, numbers[name], kind))
             for name in file.keys():
                 group, rest = name.split("/", 1)
                 if group == "optimizer":
                     index, moment = rest.split("/", 1)
                     state.optimizer.setdefault(int(index), {})[moment] = file.get_tensor(name)
                 else:
-                    getattr(state, group)[rest] = file.get_tensor(name)
-            return state, json.loads(metadata["settings"])
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+                    {"last": state.last, "best": state.best}[group][rest] = file.get_tensor(name)
+            if not isinstance(settings, dict):
+                raise TypeError("its settings are no names with values")
+            return state, settings
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a checkpoint of this version: {error}.") from error
+
+
+def check_fits(path: Path, state: TrainingState, model: nn.Module) -> None:
+    """Refuse a state that is not one of this model.
+
+    Raises
+    ------
+    InputError
+    """
+    weights = {name: value.shape for name, value in model.state_dict().items()}
+    sizes = [value.shape for value in model.parameters()]
+    fits = {name: value.shape for name, value in state.last.items()} == weights
+    if state.best:
+        fits &= {name: value.shape for name, value in state.best.items()} == weights
+    for index, moments in state.optimizer.items():
+        fits &= moments.keys() == {"step", "exp_avg", "exp_avg_sq"} and index < len(sizes)
+        fits = fits and moments["step"].numel() == 1
+        fits = fits and moments["exp_avg"].shape == moments["exp_avg_sq"].shape == sizes[index]
+    if not fits:
+        raise InputError(f"{path} is damaged, or not of this model: train without --resume.")
+
+
+def _number(name: str, value: Any, kind: type) -> Any:
+    """Take what another program could have written only as the number it is said to be."""
+    right = type(value) is kind
+    if not right or isnan(value) or (value < 0 and name != "best_loss"):
+        raise TypeError(f"{name} is {value!r}")
+    return value

@@ -100,7 +100,7 @@ def read_run(path: str | Path) -> TrainingRun:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a run file (JSON): {error}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a run file: it holds no settings by name.")

@@ -82,7 +82,8 @@ class RunFolder:
         name: Any = content.get("state")
         if name not in get_args(StateName):
             return RunState("running")
-        return RunState(name, str(content.get("reason", "")), int(content.get("pid") or 0))
+        pid = content.get("pid")
+        return RunState(name, str(content.get("reason", "")), pid if type(pid) is int else 0)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -200,7 +201,7 @@ _TO_GO_ON = (
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

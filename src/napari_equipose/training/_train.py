@@ -16,7 +16,7 @@ from .._files import atomic_path
 from ..geometry import ContrastTransfer, InputError
 from ..inference import Notice
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
-from ._checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_checkpoint
 from ._fit import Boxes, EpochReport, StepReport, TrainingConfig, TrainingState, fit
 
 
@@ -99,6 +99,8 @@ def train(
         torch.manual_seed(config.seed)
         model = build_model(kind, settings["config"])
     assert isinstance(model, nn.Module)
+    if resume:
+        check_fits(checkpoint, state, model)
     model.to(choose_device(device))
     log = _Log(output.with_name(f"{output.stem}.log.csv"), earlier_epochs, state.epoch)
     record = {

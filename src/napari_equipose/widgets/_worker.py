@@ -18,6 +18,7 @@ import torch
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
+from .._memory import give_memory_back
 from ..training import explain
 from ._preferences import read_preferences
 
@@ -159,3 +160,4 @@ def _kindly(work: Callable[[], None]) -> None:
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness + 10, 19))
     torch.set_num_threads(job_threads())
     work()
+    give_memory_back()
