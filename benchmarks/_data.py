@@ -46,41 +46,61 @@ def load_mnist(
 
 
 def mnist_u(
-    folder: Path = DATA / "mnist", *, n_train: int = 50_000, n_test: int = 10_000, seed: int = 0
+    folder: Path = DATA / "mnist",
+    *,
+    n_train: int = 50_000,
+    n_test: int = 10_000,
+    seed: int = 0,
+    shuffled: bool = False,
 ) -> DigitsSplit:
     """Make or recall MNIST(U): 50x50 pixels, rotation uniform, translation N(0, 5 px)."""
-    return _posed(folder, "mnist_u", None, n_train, n_test, seed)
+    return _posed(folder, "mnist_u", None, n_train, n_test, seed, shuffled)
 
 
 def mnist_n(
-    folder: Path = DATA / "mnist", *, n_train: int = 50_000, n_test: int = 10_000, seed: int = 0
+    folder: Path = DATA / "mnist",
+    *,
+    n_train: int = 50_000,
+    n_test: int = 10_000,
+    seed: int = 0,
+    shuffled: bool = False,
 ) -> DigitsSplit:
     """Make or recall MNIST(N): as MNIST(U) with rotation N(0, pi / 4)."""
-    return _posed(folder, "mnist_n", pi / 4, n_train, n_test, seed)
+    return _posed(folder, "mnist_n", pi / 4, n_train, n_test, seed, shuffled)
 
 
 def split_pictures(
-    n: int, n_train: int, n_test: int, seed: int
+    n: int, n_train: int, n_test: int, seed: int, shuffled: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Share out pictures at random into two groups without a common member.
+    """Share out pictures into two groups without a common member.
 
-    The test pictures depend on the seed and ``n_test`` only, so that training sets
-    of several sizes are judged on the same ones.
+    The last of the file are to judge by and the first to train on, as is the custom for
+    validation on MNIST; or, ``shuffled``, both are drawn at random. The test pictures depend on
+    the seed and ``n_test`` only, so that training sets of several sizes are judged on the same.
     """
     if n_train + n_test > n:
         raise ValueError(f"{n_train} + {n_test} pictures wanted, there are {n}")
+    if not shuffled:
+        return np.arange(n_train), np.arange(n - n_test, n)
     order = np.random.default_rng([seed, 0]).permutation(n)
     return order[n_test : n_test + n_train], order[:n_test]
 
 
 def _posed(
-    folder: Path, name: str, rotation_std: float | None, n_train: int, n_test: int, seed: int
+    folder: Path,
+    name: str,
+    rotation_std: float | None,
+    n_train: int,
+    n_test: int,
+    seed: int,
+    shuffled: bool,
 ) -> DigitsSplit:
     CACHE.mkdir(exist_ok=True)
-    path = CACHE / f"{name}_{n_train}_{n_test}_seed{seed}.npz"
+    order = "_shuffled" if shuffled else ""
+    path = CACHE / f"{name}_{n_train}_{n_test}_seed{seed}{order}.npz"
     if not path.exists():
         digits, labels = load_mnist(folder)
-        sources = split_pictures(len(digits), n_train, n_test, seed)
+        sources = split_pictures(len(digits), n_train, n_test, seed, shuffled)
         columns: dict[str, npt.NDArray[np.generic]] = {}
         for part, source in zip(("train", "test"), sources, strict=True):
             # a generator for each part: the test images stay when n_train changes

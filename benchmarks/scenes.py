@@ -73,7 +73,7 @@ def main() -> None:
     config = DetectionConfig(threshold=arguments.threshold)
     digits, labels = load_mnist()
     # The test part of MNIST(U), which depends on these two numbers only.
-    _, held_out = split_pictures(len(digits), n_train=0, n_test=10_000, seed=0)
+    _, held_out = split_pictures(len(digits), 0, 10_000, seed=0, shuffled=False)
     results: dict[str, Any] = {}
     for kind, settings in SCENES.items():
         rng = np.random.default_rng(arguments.seed)

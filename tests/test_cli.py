@@ -408,22 +408,3 @@ def test_the_demo_shows_objects_as_points_and_vectors_in_napari() -> None:
     np.testing.assert_array_equal((right, up), [(0, 1), (-1, 0)])
     assert set(layers[2].features) == {"rotation", "score", "content_0", "content_1"}
     assert all(layer.metadata == metadata for layer in layers)
-
-
-def test_the_overlay_is_drawn_along_the_long_axis(tmp_path: Path) -> None:
-    import torch
-
-    from napari_equipose.cli._overlay import axis_at_rest
-    from napari_equipose.models import Normalisation, SavedModel
-
-    y, x = np.indices((41, 41)) - 20.0
-    angle = np.radians(30)  # counter-clockwise as displayed: from the lower left up
-    along, across = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
-    rod = -np.exp(-((along / 9) ** 2 + (across / 3) ** 2) / 2)
-
-    class Rod:
-        def generate(self, content: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(rod).expand(len(content), 1, -1, -1)
-
-    saved = SavedModel(kind="rod", model=Rod(), normalisation=Normalisation())  # type: ignore[arg-type]
-    assert np.degrees(axis_at_rest(saved, np.zeros((3, 2)))) == pytest.approx(30, abs=0.5)

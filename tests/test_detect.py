@@ -1,5 +1,6 @@
 """Detection: found where they are, turned as they are, also when they touch."""
 
+from dataclasses import replace
 from math import pi
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_equipose.inference import (
     encode,
     finish,
     isolate,
+    long_axis,
     suggest_threshold,
 )
 from napari_equipose.inference._refine import Templates, refine_poses
@@ -195,6 +197,21 @@ def test_of_dark_objects_only_what_is_darker_counts() -> None:
     ]
     assert scores[0] > 0.97
     assert scores[1] < 0.8
+
+
+@pytest.mark.parametrize("angle", [0, 30, 75, -40])
+@pytest.mark.parametrize("polarity", [None, "dark"])
+def test_long_axis_is_that_of_the_drawn_object(saved, angle, polarity, monkeypatch) -> None:
+    y, x = torch.meshgrid(*(torch.arange(SIZE) - SIZE // 2.0,) * 2, indexing="ij")
+    turned = np.radians(angle)
+    along = x * np.cos(turned) - y * np.sin(turned)  # counter-clockwise, y down
+    across = x * np.sin(turned) + y * np.cos(turned)
+    rod = -torch.exp(-((along / 7) ** 2) - (across / 2) ** 2)
+    monkeypatch.setattr(saved.model, "generate", lambda content, *_: rod.expand(1, 1, SIZE, SIZE))
+    found = long_axis(
+        replace(saved, normalisation=Normalisation(polarity=polarity)), np.zeros((1, 1))
+    )
+    assert abs(np.sin(found - turned)) < 0.02
 
 
 def test_suggested_threshold_parts_two_kinds_of_scores() -> None:

@@ -14,7 +14,7 @@ from napari_equipose.geometry import InputError
 from napari_equipose.inference import DetectionConfig, Picks
 from napari_equipose.io import read_table
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
-from napari_equipose.widgets._detect_job import Found, long_axis
+from napari_equipose.widgets._detect_job import Found
 from napari_equipose.widgets._detect_layers import FoundLayers
 from napari_equipose.widgets._layers import box_points, plane_of, points_on
 from napari_equipose.widgets._train_source import SourceForm
@@ -362,15 +362,3 @@ def test_a_line_is_no_image() -> None:
     line = type("Line", (), {"data": np.zeros(5), "multiscale": False, "rgb": False, "name": "l"})
     with pytest.raises(InputError, match="an image"):
         plane_of(line, ViewerModel())
-
-
-@pytest.mark.parametrize("angle", [0, 30, 75, -40])
-def test_long_axis_is_that_of_the_drawn_object(saved, angle, monkeypatch) -> None:
-    y, x = np.indices((17, 17)) - 8
-    turned = np.radians(angle)
-    along = x * np.cos(turned) - y * np.sin(turned)  # counter-clockwise, y down
-    across = x * np.sin(turned) + y * np.cos(turned)
-    rod = torch.tensor(np.exp(-((along / 5) ** 2) - (across / 1.5) ** 2), dtype=torch.float32)
-    monkeypatch.setattr(saved.model, "generate", lambda content, *_: rod.expand(1, 1, 17, 17))
-    found = long_axis(saved, np.zeros((1, 3), np.float32))
-    assert abs(np.sin(found - turned)) < 0.02

@@ -1,5 +1,6 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
+import glob
 import json
 import os
 import stat
@@ -45,10 +46,16 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def remove_temporaries(path: Path, pid: int) -> None:
-    """Remove what a process that was killed left half written of ``path``."""
-    with suppress(OSError):
-        _temporary(path, pid).unlink(missing_ok=True)
+def remove_temporaries(path: Path) -> None:
+    """Remove what processes that were killed left half written of ``path``.
+
+    For a caller that knows that no other process is writing it now.
+    """
+    for temporary in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
+        pid = temporary.name[len(path.stem) + 2 : -len(path.suffix) or None]
+        if pid.isdecimal() and int(pid) != os.getpid():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path, pid: int) -> Path:

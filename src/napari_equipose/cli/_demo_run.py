@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 
 from .. import __version__, io
 from ..geometry import extract_boxes
-from ..inference import DetectionConfig, Notice, Picks, Progress, align, average, detect
+from ..inference import (
+    DetectionConfig,
+    Notice,
+    Picks,
+    Progress,
+    align,
+    average,
+    detect,
+    long_axis,
+)
 from ..models import SavedModel
 from ..simulation import sample_path
 from ..training import EpochReport, StepReport, TrainingRun, prepare_images, train_prepared
-from ._overlay import axis_at_rest, draw_overlay
+from ._overlay import draw_overlay
 
 IMAGE = "ecoli_phase_contrast.tif"
 BOX_SIZE = 32
@@ -92,7 +101,7 @@ def run_demo(
         aligned = align_picks(image, picks, BOX_SIZE)
         io.write_mrc(aligned_file, aligned)
         io.write_mrc(average_file, average(aligned))
-    draw_overlay(overlay_file, image, picks, axis_at_rest(saved, picks.content))
+    draw_overlay(overlay_file, image, picks, long_axis(saved, picks.content))
     metadata = provenance(saved, asdict(run) | {"detection": asdict(config)})
     return DemoResult(image, path.stem, picks, len(prepared.boxes), saved.digest, files, metadata)
 

@@ -4,40 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .._files import atomic_path
 from ..inference import Picks
-from ..models import SavedModel
-
-
-def axis_at_rest(saved: SavedModel, content: NDArray[np.floating[Any]]) -> float:
-    """Angle of the long axis of the mean object in the model's canonical frame, in radians.
-
-    The frame of a model trained without labels is arbitrary; for elongated objects the long
-    axis makes a direction that an eye can check.
-    """
-    if not len(content):
-        return 0.0
-    drawn = saved.model.generate(torch.from_numpy(np.asarray(content, np.float32)))
-    picture = drawn.mean((0, 1)).numpy(force=True).astype(np.float64)
-    border = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
-    weight = np.abs(picture - np.median(border))
-    # The object itself, not the neighbours that a crowd leaves around it.
-    body, _ = ndimage.label(weight > 0.5 * weight.max())
-    weight = weight * (body == body.flat[weight.argmax()])
-    y, x = np.indices(picture.shape)
-    total = weight.sum() or 1.0
-    dy, dx = y - (weight * y).sum() / total, x - (weight * x).sum() / total
-    yy, xx, yx = ((weight * product).sum() for product in (dy * dy, dx * dx, dy * dx))
-    # y points down, so a product of y and x counts the other way round
-    return float(0.5 * np.arctan2(-2 * yx, xx - yy))
 
 
 def draw_overlay(

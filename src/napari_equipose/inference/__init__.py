@@ -2,10 +2,11 @@
 
 from ._align import align, average
 from ._cluster import cluster
-from ._detect import DetectionConfig, Picks, detect, suggest_threshold
+from ._detect import DetectionConfig, Picks, detect, suggest_threshold, threshold_of
 from ._encode import Encoding, encode, least_score
 from ._frames import agree_on_frames
 from ._isolate import IsolatedBoxes, isolate
+from ._long_axis import long_axis
 from ._progress import Notice, Progress, finish
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "finish",
     "isolate",
     "least_score",
+    "long_axis",
     "suggest_threshold",
+    "threshold_of",
 ]

@@ -98,7 +98,7 @@ def detect(
     """
     threshold = config.threshold
     if threshold is None:
-        threshold = float(saved.record.get("threshold", _USUAL_THRESHOLD))
+        threshold = threshold_of(saved)
     found, _ = yield from search(saved, image, config, threshold, device)
     return Picks(
         *(
@@ -106,6 +106,11 @@ def detect(
             for column in (found.position, wrap_angle(found.rotation), found.score, found.content)
         )
     )
+
+
+def threshold_of(saved: SavedModel) -> float:
+    """Score that parts objects from chance fits in the images a model was trained on."""
+    return float(saved.record.get("threshold", _USUAL_THRESHOLD))
 
 
 def suggest_threshold(scores: NDArray[np.floating[Any]]) -> float:

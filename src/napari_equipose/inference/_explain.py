@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import Poses, apply_poses
-from ._refine import Templates, refine_poses
+from ._refine import OUTLINE, Templates, refine_poses
 
-_OUTLINE = 0.35  # of its greatest strength: an object ends there
 _MOST_COVERED = 0.4
 _MARGIN = 4  # pixels around the canonical frame within which a pose may be refined
 
@@ -106,7 +105,7 @@ class Explanation:
         """
         pictures, _, corner = self.draw(position, rotation, templates)
         strength = pictures.abs().mean(1)
-        inside = strength > _OUTLINE * strength.amax((1, 2), keepdim=True)
+        inside = strength > OUTLINE * strength.amax((1, 2), keepdim=True)
         taken = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
         kept = []
         for i, (shape, (y, x)) in enumerate(zip(inside.cpu(), corner.tolist(), strict=True)):

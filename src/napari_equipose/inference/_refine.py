@@ -14,7 +14,8 @@ from ..models import SavedModel
 _TURN_STEP, _SHIFT_STEP = 0.03, 0.5
 _MOST_TURN, _MOST_SHIFT = 0.25, 2.0
 _CONTRAST = (0.5, 2.0)
-_OUTLINE = 0.35  # of its greatest strength: an object ends there
+OUTLINE = 0.35
+"""Of its greatest strength: where an object ends."""
 
 
 class Templates(NamedTuple):
@@ -72,7 +73,7 @@ def _central_part(pictures: Tensor) -> Tensor:
     middle = np.exp(-0.5 * (y**2 + x**2) / (size / 8) ** 2)
     kept = np.zeros_like(strength)
     for picture, part in zip(strength, kept, strict=True):
-        parts, n = ndimage.label(picture > _OUTLINE * picture.max())
+        parts, n = ndimage.label(picture > OUTLINE * picture.max())
         if n:
             central = parts.flat[(picture * middle * (parts > 0)).argmax()]
             part[...] = ndimage.binary_dilation(parts == central, iterations=2)

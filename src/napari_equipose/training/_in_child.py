@@ -77,12 +77,11 @@ def train_in_child(
                 continue
             if line is None:
                 break
-            content = json.loads(line)
-            kind = content.pop("report")
-            if kind == "End":
-                end = content
+            report = _decoded(line)
+            if isinstance(report, dict):
+                end = report
             else:
-                yield _KINDS[kind](**content)
+                yield report
     except GeneratorExit:
         closed = True
         raise
@@ -91,7 +90,7 @@ def train_in_child(
         reader.join()
         process.stdout.close()
         if end is None:
-            place.clean(process.pid)
+            place.clean()
             if place.state.pid == process.pid and place.state.state == "running":
                 if closed:
                     place.end("stopped")
@@ -115,6 +114,16 @@ def encode_end(failure: Failure | None = None, trace: str = "") -> str:
     if failure is not None:
         content |= {**failure._asdict(), "trace": trace}
     return json.dumps(content)
+
+
+def _decoded(line: str) -> Report | dict[str, Any]:
+    """Read a line of the child: a report, or the end as a mapping."""
+    try:
+        content = json.loads(line)
+        kind = content.pop("report")
+        return dict(content) if kind == "End" else _KINDS[kind](**content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ChildFault(f"The training process said what is no report: {line[:80]!r}") from None
 
 
 def _start(place: RunFolder, resume: bool) -> "subprocess.Popen[str]":

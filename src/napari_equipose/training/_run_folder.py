@@ -129,7 +129,7 @@ class RunFolder:
             raise InputError(f"{self.path}: this run is going on in another process.") from None
         refused = False
         try:
-            self.clean(before.pid)
+            self.clean()
             self.write_state("running")
             self.say("begins" if before.state == "new" else "goes on")
             try:
@@ -155,13 +155,11 @@ class RunFolder:
         with suppress(OSError):
             self.write_state(state, reason)
 
-    def clean(self, pid: int) -> None:
-        """Remove what a process that is gone left half written."""
-        if not pid or pid == os.getpid():
-            return
+    def clean(self) -> None:
+        """Remove what processes that are gone left half written."""
         files = [self.path / name for name in (*_FILES, *_TO_GO_ON)]
         for file in (*files, self.model, self.model.with_suffix(".log.csv")):
-            remove_temporaries(file, pid)
+            remove_temporaries(file)
 
     def forget(self) -> None:
         """Remove what is needed only to go on."""

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLabel, QPushButton
 from superqt import QLabeledDoubleSlider
 
 from ..geometry import InputError
-from ..inference import DetectionConfig, Progress
+from ..inference import DetectionConfig, Progress, threshold_of
 from ..models import choose_device
 from ._detect_job import Found, find
 from ._detect_layers import FoundLayers
@@ -24,8 +24,6 @@ from ._worker import Ending
 
 if TYPE_CHECKING:
     import napari
-
-_USUAL_THRESHOLD = 0.15
 
 
 class DetectWidget(Panel):
@@ -87,7 +85,6 @@ class DetectWidget(Panel):
         )
         self.threshold.setDecimals(3)
         self.threshold.setRange(0.0, 1.0)
-        self.threshold.setValue(_USUAL_THRESHOLD)
         self.count = self.named(QLabel(), "count", "How many objects are shown.")
         self.save = self.named(
             QPushButton("Save table …"),
@@ -175,7 +172,7 @@ class DetectWidget(Panel):
                 raise InputError("open an image first.")
             shelved = shelf[self.model.value]
             plane = plane_of(layer, self.viewer, self.level.value or 0)
-            lowest = self.lowest.value() or _threshold_of(shelved) / 2
+            lowest = self.lowest.value() or threshold_of(shelved.saved) / 2
             config = DetectionConfig(threshold=lowest)
         except Exception as error:
             self.refuse(error)
@@ -221,7 +218,7 @@ class DetectWidget(Panel):
         low, high = float(score.min()), float(score.max())
         self.threshold.setRange(low, max(high, low + 1e-3))
         self.threshold.setSingleStep((high - low) / 100)
-        self.threshold.setValue(_threshold_of(shelved))
+        self.threshold.setValue(threshold_of(shelved.saved))
         self._filter()
         where = f"{plane.name}, {plane.note}" if plane.note else plane.name
         lines = [f"Found {len(layers)} objects in {where}."]
@@ -277,8 +274,3 @@ class DetectWidget(Panel):
         super().detach()
         self.image.detach()
         shelf.added.disconnect(self._offer_models, missing_ok=True)
-
-
-def _threshold_of(shelved: ShelvedModel) -> float:
-    """The score that parts objects from chance fits in the images a model was trained on."""
-    return float(shelved.saved.record.get("threshold", _USUAL_THRESHOLD))
