@@ -56,7 +56,7 @@ from napari_equipose.training import (
     unfinished_runs,
 )
 
-EPOCHS = 10
+EPOCHS = 6
 NETWORK = {
     **{"fields": 4, "n_rotations": 4, "generator_width": 8, "n_features": 8},
     **{"steps_per_epoch": 2, "batch_size": 8, "validation_images": 8},

@@ -157,7 +157,7 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove what processes that are gone left half written."""
-        files = [self.path / name for name in (*_FILES, *_TO_GO_ON)]
+        files = [self.path / name for name in (*_FILES, *_TO_GO_ON, "input-0.npy")]
         for file in (*files, self.model, self.model.with_suffix(".log.csv")):
             remove_temporaries(file)
 

@@ -155,12 +155,15 @@ def unit_ratios(given: Sequence[Any] | None, wanted: Sequence[Any]) -> NDArray[n
 def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.float64]:
     """Pixels (y, x) of a picture at which the points of a layer lie, (n, 2).
 
-    Of points with more axes, those on the picture's slice are taken; hidden ones are not.
+    Of points with more axes, those on the picture's slice are taken; hidden ones and those beside
+    the picture are not.
     """
     data = np.asarray(points.data, float)[np.asarray(points.shown, bool)]
     places = places_on(points, data, image, viewer, plane)
     on = np.round(places[:, : image.ndim - 2]).astype(int) == np.array(plane.leading, int)
-    return plane.to_picture(places[on.all(1)])
+    found = plane.to_picture(places[on.all(1)])
+    size = np.array(spatial_shape(plane.data, plane.rgb)[-2:])
+    return found[((found >= -0.5) & (found < size - 0.5)).all(1)]
 
 
 def places_on(
