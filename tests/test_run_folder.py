@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from napari_equipose.training import (
     RunFolder,
     Started,
     TrainingRun,
+    _train_run,
     create_run,
     read_run,
     train_run,
@@ -162,6 +164,28 @@ def test_a_run_whose_input_vanished_is_listed_with_the_reason(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"stack\.npy"):
         finish(train_run(folder.path, resume=True))
     assert folder.state.state == "failed"  # and it is not thrown away
+
+
+def test_a_long_search_for_objects_can_be_stopped_at_any_moment(tmp_path, monkeypatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def prepare(_: Any) -> Any:
+        begun.set()
+        go_on.wait(60)
+        raise InputError("nobody hears this")
+
+    monkeypatch.setattr(_train_run.RunInputs, "prepare", prepare)
+    monkeypatch.setattr(_train_run, "_PATIENCE", 0.01)
+    folder = from_stack(tmp_path)
+    job = train_run(folder.path)
+    for _ in job:
+        if begun.is_set():
+            break
+    job.close()
+    go_on.set()
+    assert folder.state.state == "stopped"
+    monkeypatch.undo()
+    finish(train_run(folder.path, resume=True))
 
 
 def test_pixels_that_no_file_holds_are_kept(tmp_path: Path) -> None:

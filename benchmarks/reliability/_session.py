@@ -111,7 +111,7 @@ def child(panel: Any, name: str) -> Any:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120, poll: int = 20) -> float:
+def wait_until(condition: Callable[[], bool], seconds: float = 3600, poll: int = 20) -> float:
     """Run the event loop until something is so; return the seconds it took.
 
     Raises

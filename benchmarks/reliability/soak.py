@@ -150,6 +150,9 @@ def growth(table: Path) -> dict[str, Any]:
             {"what": name, "second tenth": before, "last tenth": after, "growth %": percent}
         )
     result["growth"] = lines
+    steady = rows[tenth:]
+    slope = np.polyfit([int(r["round"]) for r in steady], [float(r["rss_mb"]) for r in steady], 1)
+    result["rss_mb, trend per 100 rounds"] = round(100 * float(slope[0]), 1)
     return result
 
 
@@ -177,6 +180,7 @@ def main() -> None:
     print(f"{result['rounds']} rounds in {result['minutes']} minutes; ", end="")
     print(f"trained {result['trained']}, found {result['found']}; said: {result['messages']}")
     print_table(lines)
+    print("rss_mb, trend per 100 rounds:", result["rss_mb, trend per 100 rounds"])
     print("widgets more or less than after the eleventh round:", widgets or "none")
     write_report(given.json, "soak", result)
 

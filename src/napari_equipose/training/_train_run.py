@@ -1,7 +1,9 @@
 """A run from its folder to its model: what every front end drives."""
 
 import platform
-from collections.abc import Generator, Iterator
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -23,6 +25,8 @@ from ._run_file import TrainingRun, read_run
 from ._run_folder import RunFolder
 
 _EXAMPLES = 12
+_PATIENCE = 1.0
+"""Seconds until what takes long is reported once more."""
 _Result = TypeVar("_Result")
 
 
@@ -68,8 +72,8 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
     if resume and place.inputs:
         check_inputs(place.inputs, identities)
     looking = run.box_size is not None and inputs.positions is None
-    yield Progress(0, 1, "looking for objects" if looking else "cutting boxes")
-    prepared = inputs.prepare()
+    step = Progress(0, 1, "looking for objects" if looking else "cutting boxes")
+    prepared = yield from _patiently(inputs.prepare, step)
     with torch.random.fork_rng([]):  # what can't be built is refused before it leaves a trace
         build_model(run.model, asdict(prepared.model_config))
     place.write_about(
@@ -92,6 +96,35 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
         source={"run": asdict(run), **(place.about.get("source") or {})},
     )
     return saved
+
+
+def _patiently(work: Callable[[], _Result], report: Report) -> Generator[Report, None, _Result]:
+    """Do in a thread what reports nothing, and report again and again that it goes on.
+
+    So whoever drives the generator can close it meanwhile; what the thread does then, which
+    must write nothing, comes to nothing.
+    """
+    results: queue.SimpleQueue[_Result | BaseException] = queue.SimpleQueue()
+    threads = torch.get_num_threads()
+
+    def do() -> None:
+        torch.set_num_threads(threads)  # each thread has a number of its own
+        try:
+            results.put(work())
+        except BaseException as error:
+            results.put(error)
+
+    yield report
+    threading.Thread(target=do, name="Equipose: preparing", daemon=True).start()
+    while True:
+        try:
+            result = results.get(timeout=_PATIENCE)
+        except queue.Empty:
+            yield report
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
 
 def _logged(

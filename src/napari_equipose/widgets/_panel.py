@@ -31,7 +31,7 @@ from ._forms import named, press_with, primary
 from ._help import help_button
 from ._preferences import read_preferences
 from ._queue import Waiting
-from ._worker import Ending, Job
+from ._worker import Ending, Job, warm_up
 
 
 def user_folder() -> Path:
@@ -67,6 +67,7 @@ class Panel(QWidget):
         self.job: Job | None = None
         self._activity: Any = None
         self._log: list[str] = []
+        warm_up()
         self.setObjectName(f"equipose.{room}")
         inside = QWidget()
         self.body = QVBoxLayout(inside)

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -146,6 +147,21 @@ class _JobWorker(FunctionWorker):
 def job_threads() -> int:
     """How many threads a job computes with: as preferred, or all but one."""
     return read_preferences().threads or max(_THREADS - 1, 1)
+
+
+@cache
+def warm_up() -> None:
+    """Have torch imported in full, in a thread, before a job wants it.
+
+    The first network that is drawn up without memory, as those of files are to learn their size,
+    makes torch import its compiler: two seconds, in parts of which the viewer would stand still.
+    """
+
+    def draw_up() -> None:
+        with torch.device("meta"):
+            torch.arange(2)
+
+    threading.Thread(target=draw_up, name="importing torch").start()
 
 
 def _kindly(work: Callable[[], None]) -> None:
