@@ -17,7 +17,7 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="What it makes goes there.")
     ] = Path("equipose-demo"),
     gui: Annotated[bool, typer.Option("--gui", help="Show the result in napari.")] = False,
-    minutes: Annotated[float, typer.Option(help="Train for at most so many.")] = 2.0,
+    minutes: Annotated[float, typer.Option(help="Train for at most so many.")] = 2.5,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,

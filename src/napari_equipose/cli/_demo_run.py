@@ -43,7 +43,7 @@ class DemoResult(NamedTuple):
 
 
 def run_demo(
-    output: Path, *, minutes: float = 2.0, device: str = "auto", seed: int = 0
+    output: Path, *, minutes: float = 2.5, device: str = "auto", seed: int = 0
 ) -> Generator[Progress | StepReport | EpochReport | Notice, None, DemoResult]:
     """Propose, train, detect and align on the bundled image, without labels.
 

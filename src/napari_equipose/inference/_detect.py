@@ -51,7 +51,8 @@ class Picks(NamedTuple):
     rotation: NDArray[np.float32]
     """Shape (n,), radians, counter-clockwise as displayed."""
     score: NDArray[np.float32]
-    """Shape (n,): part of the power of its pixels that the object explains; at most 1."""
+    """Shape (n,): part of the power of its pixels that the object explains and no other object
+    does; at most 1."""
     content: NDArray[np.float32]
     """Shape (n, content_dim)."""
 
