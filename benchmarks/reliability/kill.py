@@ -354,6 +354,12 @@ def make_read_only(kind: Kind, rng: random.Random, note: Counter[str]) -> bool:
     return disturbed
 
 
+def _row(words: str, note: Counter[str]) -> dict[str, Any]:
+    counts = {name: count for name, count in sorted(note.items()) if count and name != "tries"}
+    wrong = sum(count for name, count in note.items() if name.startswith("WRONG"))
+    return {"what": words, "tries": note["tries"], "wrong": wrong, "counts": counts}
+
+
 def main() -> None:
     """Do all kinds of tries, and count how they ended."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -391,20 +397,22 @@ def main() -> None:
         ("read-only, boxes", m // 2, lambda x: make_read_only(boxes, rng, x)),
         ("read-only, image", m - m // 2, lambda x: make_read_only(image, rng, x)),
     ]
-    rows = []
-    for words, tries, attempt in plan:
-        note: Counter[str] = Counter()
-        began = time.monotonic()
-        done = missed = 0
-        while done < tries:
-            if attempt(note):
-                done += 1
-            elif (missed := missed + 1) > 10 * tries + 10:
+    notes: list[Counter[str]] = [Counter() for _ in plan]
+    order = [index for index, (_, tries, _) in enumerate(plan) for _ in range(tries)]
+    rng.shuffle(order)  # so that one that is cut short tells of all kinds
+    missed = 0
+    for done, index in enumerate(order, 1):
+        while not plan[index][2](notes[index]):
+            missed += 1
+            if missed > 10 * len(order) + 10:
                 raise RuntimeError("the runs end before anything happens to them")
-        counts = {name: count for name, count in sorted(note.items()) if count}
-        wrong = sum(count for name, count in note.items() if name.startswith("WRONG"))
-        rows.append({"what": words, "tries": tries, "wrong": wrong, "counts": counts})
-        print(f"{words}: {tries} tries in {time.monotonic() - began:.0f} s, {counts}", flush=True)
+        notes[index]["tries"] += 1
+        if done % 10 == 0 or done == len(order):
+            rows = [_row(words, note) for (words, _, _), note in zip(plan, notes, strict=True)]
+            write_report(given.json, "kill", {"seed": given.seed, "rows": rows})
+            print(f"{done} of {len(order)}", flush=True)
+    for row in rows:
+        print(f"{row['what']}: {row['counts']}")
     shutil.rmtree(work)
     killed = [row for row in rows if row["what"].startswith("kill")]
     print_table([{name: row[name] for name in ("what", "tries", "wrong")} for row in rows])
@@ -412,7 +420,6 @@ def main() -> None:
         f"killed: {sum(row['tries'] for row in killed)}, "
         f"of which wrong: {sum(row['wrong'] for row in killed)}"
     )
-    write_report(given.json, "kill", {"seed": given.seed, "rows": rows})
     sys.exit(any(row["wrong"] for row in rows))
 
 

@@ -222,11 +222,35 @@ def _epochs(log: Path) -> list[float]:
     return [float(step) for step in np.diff(pd.read_csv(log)["seconds"])]
 
 
-def part(*words: str) -> Any:
-    """Do one measurement in a fresh process, which nothing before it has warmed or worn."""
+def part(*words: str) -> tuple[Any, float]:
+    """Do one measurement in a fresh process, which nothing before it has warmed or worn.
+
+    Also returns what all other programs took meanwhile, in percent of one core.
+    """
     command = [sys.executable, __file__, "--part", *words]
+    before, began = _others(), time.monotonic()
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(run.stdout.splitlines()[-1])
+    after, seconds = _others(), time.monotonic() - began
+    others = sum(spent - before.get(pid, 0.0) for pid, spent in after.items())
+    print(f"{' '.join(words)}: {seconds:.0f} s, others {100 * others / seconds:.0f} %", flush=True)
+    return json.loads(run.stdout.splitlines()[-1]), round(100 * others / seconds)
+
+
+def _others() -> dict[int, float]:
+    """Processor seconds of the processes that are not of this session."""
+    import os
+
+    import psutil
+
+    spent, own = {}, os.getsid(0) if hasattr(os, "getsid") else None
+    for process in psutil.process_iter():
+        try:
+            if own is None or os.getsid(process.pid) != own:
+                times = process.cpu_times()
+                spent[process.pid] = times.user + times.system
+        except (psutil.Error, OSError):
+            continue
+    return spent
 
 
 def parts(words: list[str]) -> Any:
@@ -260,23 +284,31 @@ def main() -> None:
     latency = []
     for mode in ("none", "thread", "process"):
         for canvas in ("idle", "moving"):
-            latency += part("probe", mode, canvas, seconds)
+            rows, others = part("probe", mode, canvas, seconds)
+            latency += [row | {"others %": others} for row in rows]
     print("\nLatency of the event loop, milliseconds")
     print_table(latency)
-    stopping = [part("stops", mode, "idle", str(given.tries)) for mode in ("thread", "process")]
+    stopping = []
+    for mode in ("thread", "process"):
+        row, others = part("stops", mode, "idle", str(given.tries))
+        stopping.append(row | {"others %": others})
     print("\nFrom Stop to idle, at random moments within 8 s from Learn")
     print_table(stopping)
     throughput = []
     for mode in ("thread", "process"):
         found: dict[str, list[float]] = {"alone": [], "idle": [], "moving": []}
+        busy: dict[str, list[float]] = {canvas: [] for canvas in found}
         for _ in range(given.repeats):
             for canvas, each in found.items():
                 kind = "alone" if canvas == "alone" else "viewer"
-                each.append(float(np.median(part(kind, mode, canvas, seconds))))
+                times, others = part(kind, mode, canvas, seconds)
+                each.append(float(np.median(times)))
+                busy[canvas].append(others)
         alone = np.median(found["alone"])
         for canvas, each in found.items():
             row = {"mode": mode, "viewer": canvas.replace("alone", "none")}
             row |= {"seconds an epoch": float(np.median(each)), "all": each}
+            row["others %"] = busy[canvas]
             throughput.append(row | {"lost %": 100 * float(1 - alone / np.median(each))})
     print("\nThroughput of training")
     print_table(throughput)
