@@ -139,7 +139,9 @@ class RunFolder:
                 raise
             except BaseException as error:
                 failure = explain(error)
-                refused = failure.expected and before.state == "new" and not self.inputs
+                # A full disk or memory that runs out is no refusal: the run can be resumed.
+                refused = isinstance(error, InputError) and not failure.memory
+                refused = refused and before.state == "new" and not self.inputs
                 if not refused:
                     self.end("failed", failure.message)
                 raise
