@@ -15,6 +15,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject
 
 from napari_equipose.geometry import InputError
+from napari_equipose.widgets._pictures import LossCurve
 from napari_equipose.widgets._worker import Ending, Job
 
 
@@ -168,3 +169,20 @@ def test_a_job_is_of_lower_priority_than_the_viewer(qtbot) -> None:
     ending = run(qtbot, Job("at work", work())).endings[0]
     assert niceness() == before
     assert ending.result == min(before + 10, 19)
+
+
+def test_a_curve_of_quick_epochs_is_not_drawn_for_each(qtbot, monkeypatch) -> None:
+    curve, drawn = LossCurve(), list[int]()
+    qtbot.addWidget(curve)
+    real = curve._validation.setData
+    monkeypatch.setattr(
+        curve._validation, "setData", lambda x, y: (drawn.append(len(x)), real(x, y))
+    )
+    for epoch in range(1, 301):
+        curve.add(epoch, 1.0, 2.0, epoch == 7)
+    assert drawn == []
+    qtbot.waitUntil(lambda: bool(drawn), timeout=5_000)
+    assert drawn == [300]
+    curve.add(200, 1.0, 2.0, False)  # a run that is resumed begins anew there
+    qtbot.waitUntil(lambda: len(drawn) > 1, timeout=5_000)
+    assert drawn == [300, 200]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
-from napari.utils.progress import progress
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
@@ -65,7 +64,6 @@ class Panel(QWidget):
         super().__init__()
         self.viewer, self.room, self._title = viewer, room, title
         self.job: Job | None = None
-        self._activity: Any = None
         self._log: list[str] = []
         warm_up()
         self.setObjectName(f"equipose.{room}")
@@ -145,18 +143,16 @@ class Panel(QWidget):
         self.log(title)
         self.details.show()
         self.on_cpu.hide()
-        self._activity = progress(total=1000, desc=title)  # in napari's own activity list
+        # Not in napari's list of activities: its wheel turns in the status bar, each turn has the
+        # whole window composed anew, and without a GPU that takes a third of a training's speed.
         self.set_running(True)
         self.show_progress(0.0, f"{title} …")
         self.job.start()
 
     def show_progress(self, done: float, text: str) -> None:
         """Show which part of a job is done, from 0 to 1, and a line of text."""
-        value = round(1000 * min(max(done, 0.0), 1.0))
-        self.progress.setValue(value)
+        self.progress.setValue(round(1000 * min(max(done, 0.0), 1.0)))
         self.status.setText(text)
-        if self._activity is not None and value > self._activity.n:
-            self._activity.update(value - self._activity.n)
 
     def log(self, text: str) -> None:
         """Add to the log of the job; what is there already is not said again."""
@@ -233,8 +229,6 @@ class Panel(QWidget):
             self._log.append(ending.trace)
         self.on_cpu.setVisible(ending.memory and self.is_on_gpu)
         self.job = None
-        self._activity.close()
-        self._activity = None
         self.set_running(False)
         try:
             if ending.state == "failed":

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from qtpy.QtCore import QRect, QSize, Qt
+from qtpy.QtCore import QRect, QSize, Qt, QTimer
 from qtpy.QtGui import QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 _TRAINING, _VALIDATION = "#8ab4d8", "#ff9f40"
+_MILLISECONDS = 200
+"""Between two drawings of the curve."""
 
 
 class _WholeNumbers(pg.AxisItem):
@@ -43,12 +45,22 @@ class LossCurve(pg.PlotWidget):
         self._best = self.plot(pen=None, symbol="o", symbolSize=8, symbolBrush=_VALIDATION)
         self._rows: list[tuple[int, float, float, bool]] = []
         self.last_epoch = 0
+        # Epochs of a few milliseconds would have the viewer do nothing but draw.
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_MILLISECONDS)
+        self._later.timeout.connect(self._draw)
 
     def add(self, epoch: int, loss: float, validation_loss: float, best: bool) -> None:
         """Add an epoch; one that is there already, of a run that is resumed, goes."""
-        self._rows = [row for row in self._rows if row[0] < epoch]
+        while self._rows and self._rows[-1][0] >= epoch:
+            self._rows.pop()
         self._rows.append((epoch, loss, validation_loss, best))
         self.last_epoch = epoch
+        if not self._later.isActive():
+            self._later.start()
+
+    def _draw(self) -> None:
         epochs, training, validation, _ = zip(*self._rows, strict=True)
         self._training.setData(epochs, training)
         self._validation.setData(epochs, validation)
@@ -68,6 +80,7 @@ class LossCurve(pg.PlotWidget):
     def clear_all(self) -> None:
         """Begin anew."""
         self._rows = []
+        self._later.stop()
         for curve in (self._training, self._validation, self._best):
             curve.setData([], [])
 
