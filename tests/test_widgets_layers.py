@@ -38,7 +38,7 @@ def saved() -> SavedModel:
 
 def some_picks(n: int = 20) -> Picks:
     return Picks(
-        RNG.uniform(5, 40, (n, 2)).astype(np.float32),
+        RNG.uniform(5, 22, (n, 2)).astype(np.float32),
         RNG.uniform(-np.pi, np.pi, n).astype(np.float32),
         np.sort(RNG.uniform(0.1, 1, n).astype(np.float32))[::-1],
         RNG.normal(size=(n, 3)).astype(np.float32),
