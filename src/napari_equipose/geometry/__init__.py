@@ -1,4 +1,4 @@
-"""Poses, grids, rotated filters and resampling: the one page of conventions.
+"""Poses, grids, rotated filters, resampling, missing wedge: the one page of conventions.
 
 * **Axes** run (z,) y, x, as napari shows them. Lengths are pixels and angles radians;
   degrees and Angstrom exist only in files, on the command line and in forms.
@@ -9,6 +9,12 @@
   first, then shifted.
 * **Sign**: a rotation in the plane is positive counter-clockwise as napari displays it, with
   y pointing down. `numpy.rot90` turns that way, and so does RELION's ``rlnAnglePsi``.
+* **Rotations of space** are matrices that act on columns (z, y, x). Files carry RELION's angles:
+  on columns (x, y, z) the matrix from the reference to the particle is the transpose of scipy's
+  ``Rotation.from_euler("ZYZ", [rot, tilt, psi], degrees=True)``, and ``rlnOrigin*Angst`` is ``-t``
+  times the pixel size.
+* **Tilt**: the beam runs along z. A tilt by ``a`` about y measures the plane ``k_z = tan(a) k_x``
+  of the Fourier transform (IMOD's sign), one about x the plane ``k_z = -tan(a) k_y``.
 
 Rooms above rely on these; nothing here knows of models, files or viewers.
 """
@@ -19,19 +25,35 @@ from ._errors import InputError
 from ._filters import rotate_filters, smooth_disc_mask
 from ._grids import box_centre, centred_grid
 from ._poses import Poses, rotation_matrix_2d, wrap_angle
+from ._poses3d import Poses3D
 from ._resampling import apply_poses, remove_poses
+from ._rotations import (
+    random_rotations,
+    rotation_from_6d,
+    rotation_to_6d,
+    rotations_from_relion,
+    rotations_to_relion,
+    swap_axis_order,
+)
 
 __all__ = [
     "ContrastTransfer",
     "InputError",
     "Poses",
+    "Poses3D",
     "apply_poses",
     "box_centre",
     "centred_grid",
     "extract_boxes",
+    "random_rotations",
     "remove_poses",
     "rotate_filters",
+    "rotation_from_6d",
     "rotation_matrix_2d",
+    "rotation_to_6d",
+    "rotations_from_relion",
+    "rotations_to_relion",
     "smooth_disc_mask",
+    "swap_axis_order",
     "wrap_angle",
 ]

@@ -35,10 +35,14 @@ class Poses(NamedTuple):
     rotation: Tensor  # (n,), radians, counter-clockwise as displayed
     translation: Tensor  # (n, 2), pixels, (y, x)
 
+    @property
+    def matrix(self) -> Tensor:
+        """Rotation matrices (n, 2, 2)."""
+        return rotation_matrix_2d(self.rotation)
+
     def move(self, points: Tensor) -> Tensor:
         """Take points (n, k, 2) of the canonical frame into the image."""
-        matrix = rotation_matrix_2d(self.rotation)
-        return points @ matrix.mT + self.translation.unsqueeze(-2)
+        return points @ self.matrix.mT + self.translation.unsqueeze(-2)
 
     def inverse(self) -> "Poses":
         """Return the motions that undo these."""
@@ -48,8 +52,7 @@ class Poses(NamedTuple):
 
     def compose(self, first: "Poses") -> "Poses":
         """Return the motions that apply ``first``, then these."""
-        matrix = rotation_matrix_2d(self.rotation)
-        moved = (matrix @ first.translation.unsqueeze(-1)).squeeze(-1)
+        moved = (self.matrix @ first.translation.unsqueeze(-1)).squeeze(-1)
         return Poses(wrap_angle(self.rotation + first.rotation), moved + self.translation)
 
     @classmethod

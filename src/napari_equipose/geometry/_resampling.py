@@ -1,4 +1,4 @@
-"""Moving pictures by poses, differentiably, with one bilinear interpolation."""
+"""Moving pictures and volumes by poses, differentiably, with one linear interpolation."""
 
 from collections.abc import Sequence
 
@@ -8,42 +8,64 @@ from torch import Tensor
 
 from ._grids import box_centre, centred_grid
 from ._poses import Poses
+from ._poses3d import Poses3D
 
 
-def apply_poses(images: Tensor, poses: Poses, shape: Sequence[int] | None = None) -> Tensor:
-    """Turn canonical images, then shift them: ``out(R x + t) = in(x)``.
+def apply_poses(
+    images: Tensor,
+    poses: Poses | Poses3D,
+    shape: Sequence[int] | None = None,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Turn canonical images, then shift them: ``out(s R x + t) = in(x)``.
 
     Parameters
     ----------
-    images : Tensor, shape (n, channels, y, x)
+    images : Tensor, shape (n, channels, y, x), or (n, channels, z, y, x)
         Objects at rest, their origin at the centre pixel.
-    poses : Poses
+    poses : Poses, or Poses3D for volumes
         One for each image.
-    shape : (int, int), optional
-        Size (y, x) of the result in pixels; that of the input when not given.
+    shape : sequence of int, optional
+        Size ((z,) y, x) of the result in pixels; that of the input when not given.
+    scale : Tensor, shape (n,), optional
+        ``s``, by how much each object is enlarged about its origin; 1 when not given.
 
     Returns
     -------
     Tensor, shape (n, channels, *shape)
-        Bilinearly interpolated; zero where the input does not reach.
+        Linearly interpolated; zero where the input does not reach.
     """
-    return remove_poses(images, poses.inverse(), shape)
+    back = poses.inverse()
+    if scale is None:
+        return _resample(images, back.matrix, back.translation, shape)
+    matrix, shift = back.matrix / scale[:, None, None], back.translation / scale[:, None]
+    return _resample(images, matrix, shift, shape)
 
 
-def remove_poses(images: Tensor, poses: Poses, shape: Sequence[int] | None = None) -> Tensor:
-    """Bring images to their canonical frame: ``out(x) = in(R x + t)``.
+def remove_poses(
+    images: Tensor,
+    poses: Poses | Poses3D,
+    shape: Sequence[int] | None = None,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Bring images to their canonical frame: ``out(x) = in(s R x + t)``.
 
     Parameters and result are those of `apply_poses`, whose opposite this is.
     """
-    shape = tuple(images.shape[-2:] if shape is None else shape)
-    points = centred_grid(shape).to(images).reshape(1, -1, 2)
-    return _sample(images, poses.move(points)).reshape(*images.shape[:2], *shape)
+    if scale is None:
+        return _resample(images, poses.matrix, poses.translation, shape)
+    return _resample(images, poses.matrix * scale[:, None, None], poses.translation, shape)
 
 
-def _sample(images: Tensor, points: Tensor) -> Tensor:
-    """Read images at points (n, k, 2), in pixels from the centre pixel."""
-    size = torch.tensor(images.shape[-2:]).to(points)
-    centre = torch.tensor([box_centre(n) for n in images.shape[-2:]]).to(points)
+def _resample(images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int] | None) -> Tensor:
+    """Read images at ``M x + shift`` for all ``x`` of a box, from the centre pixel."""
+    shape = tuple(images.shape[2:] if shape is None else shape)
+    points = centred_grid(shape).to(images).reshape(1, -1, len(shape))
+    points = points @ matrix.mT + shift.unsqueeze(-2)
+    size = torch.tensor(images.shape[2:]).to(points)
+    centre = torch.tensor([box_centre(n) for n in images.shape[2:]]).to(points)
     normalised = (2 * (points + centre) + 1) / size - 1  # align_corners=False
-    grid = normalised.flip(-1).unsqueeze(1)  # grid_sample reads (x, y)
-    return F.grid_sample(images, grid, align_corners=False).squeeze(2)
+    # grid_sample reads (x, y, z); one long row is what it is quickest with
+    grid = normalised.flip(-1).unflatten(1, (*[1] * (len(shape) - 1), -1))
+    sampled = F.grid_sample(images, grid, align_corners=False)
+    return sampled.reshape(*images.shape[:2], *shape)
