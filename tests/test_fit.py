@@ -17,7 +17,7 @@ from napari_equipose.training import (
     fit,
     train,
 )
-from napari_equipose.training._fit import split
+from napari_equipose.training._batches import split
 
 TINY = TargetVAEConfig(
     box_size=16,

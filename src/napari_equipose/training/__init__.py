@@ -2,14 +2,14 @@
 
 from ._checkpoint import checkpoint_path
 from ._failure import ChildFault, Failure, explain
-from ._fit import EpochReport, StepReport, TrainingConfig, TrainingError, fit
+from ._fit import fit
 from ._in_child import train_in_child
 from ._inputs import about, read_large_image
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
 from ._presets import Preset, preset
 from ._proposals import Candidates, propose, propose_many
-from ._reports import Report, Started, describe
+from ._reports import EpochReport, Report, Started, StepReport, describe
 from ._rounds import train_prepared
 from ._run_file import TrainingRun, read_run, write_run
 from ._run_folder import (
@@ -20,8 +20,10 @@ from ._run_folder import (
     unfinished_run,
     unfinished_runs,
 )
+from ._schedule import TrainingError
 from ._train import train
 from ._train_run import train_run
+from ._training_config import TrainingConfig
 
 __all__ = [
     "Candidates",

@@ -11,7 +11,7 @@ from torch import nn
 
 from .._files import atomic_path
 from ..geometry import InputError
-from ._fit import TrainingState
+from ._schedule import TrainingState
 
 _NUMBERS = {
     **{"epoch": int, "stalled": int, "since_best": int},

@@ -1,19 +1,33 @@
 """The training loop: a generator, so that its caller can watch it and stop it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
-from math import cos, inf, isfinite, pi
-from typing import Any, Literal, NamedTuple, Protocol
+from functools import partial
+from math import inf, isfinite
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..geometry import ContrastTransfer, InputError
 from ..inference import Notice
-from ..models import LossTerms, OutOfMemory, free_memory, is_out_of_memory
+from ..models import LossTerms
+from ._batches import Boxes, Room, batches, seeded, split
+from ._reports import EpochReport, StepReport
+from ._schedule import (
+    TrainingError,
+    TrainingState,
+    has_ended,
+    judge,
+    learning_rate,
+    seconds_left,
+    share_done,
+)
+from ._training_config import TrainingConfig
+
+_VALIDATION = 2**40
+"""In place of an epoch, where random numbers are drawn for validation."""
 
 
 class Trainable(Protocol):
@@ -24,120 +38,6 @@ class Trainable(Protocol):
 
     def loss(self, images: Tensor) -> LossTerms:
         """Terms of the loss of a batch."""
-
-
-class Boxes(Protocol):
-    """What `fit` asks of images: a length, and a batch for a tensor of indices."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: Tensor) -> Tensor: ...
-
-
-class TrainingError(InputError):
-    """Training can't go on: the loss is not finite."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is fitted; nothing about the network."""
-
-    epochs: int = 500
-    """At most."""
-    minutes: float | None = None
-    """Stop after so many minutes, with the best model so far."""
-    batch_size: int = 100
-    steps_per_epoch: int | None = None
-    """By default an epoch is one pass over the images; a small set is passed over repeatedly."""
-    learning_rate: float = 2e-4
-    schedule: Literal["plateau", "cosine"] = "plateau"
-    """"plateau" halves the rate when the validation loss stalls (the paper's); "cosine" warms
-    up, then falls to zero over the epochs or minutes, whichever end first."""
-    warm_up_steps: int = 0
-    plateau_epochs: int = 10
-    """Epochs without improvement before the rate is halved."""
-    stop_epochs: int = 20
-    """Epochs without improvement before training ends; not used by "cosine"."""
-    validation_fraction: float = 0.1
-    validation_images: int = 2000
-    """At most so many images are held out."""
-    content_delay: int = 0
-    """Epochs during which the content is held at zero, so that all objects first agree on one
-    canonical frame."""
-    quarter_turns: bool = False
-    """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
-    gradient_clip: float = 1000.0
-    """Gradients of a larger norm are scaled down to it."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.schedule not in ("plateau", "cosine"):
-            raise InputError(f"schedule must be plateau or cosine, got {self.schedule!r}.")
-        for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
-        if self.minutes is not None and not self.minutes > 0:
-            raise InputError(f"minutes must be positive, got {self.minutes}.")
-        if not 0 < self.validation_fraction < 1:
-            raise InputError(
-                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}."
-            )
-
-
-class StepReport(NamedTuple):
-    """Where training is within an epoch."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-    seconds_left: float
-
-
-class EpochReport(NamedTuple):
-    """What one epoch came to; losses are in nats per image."""
-
-    epoch: int
-    epochs: int
-    loss: float
-    validation_loss: float
-    parts: dict[str, float]
-    """Named parts of the validation loss."""
-    learning_rate: float
-    seconds: float
-    """Since training began, without the time between runs."""
-    seconds_left: float
-    best: bool
-    """Whether this is the lowest validation loss so far."""
-
-
-class TrainingState:
-    """All that a run needs to go on where it stopped, as tensors and plain numbers."""
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.seconds = 0.0
-        self.rate_scale = 1.0
-        self.stalled = 0
-        self.since_best = 0
-        self.best_loss = inf
-        self.best: dict[str, Tensor] = {}
-        self.last: dict[str, Tensor] = {}
-        self.optimizer: dict[int, dict[str, Tensor]] = {}
-
-
-def split(n: int, config: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """Indices of the images to train on and of those held out, fixed by the seed.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than four images.
-    """
-    if n < 4:
-        raise InputError(f"training needs at least 4 images, got {n}.")
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(config.seed))
-    held = min(max(round(n * config.validation_fraction), 2), config.validation_images)
-    return order[held:], order[:held]
 
 
 def fit(
@@ -185,85 +85,33 @@ def fit(
     if config.content_delay and not hasattr(model, "hold_content"):
         raise InputError("content_delay is not possible with this kind of model; set it to 0.")
     hold_content: Callable[[bool], None] = getattr(model, "hold_content", lambda held: None)
-    device = next(model.parameters()).device
-    train_rows, held_rows = split(len(images), config)
-    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
-    if state.optimizer:
-        model.load_state_dict(state.last)
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
-    memory = _Memory(min(config.batch_size, len(train_rows)), device)
-    steps = config.steps_per_epoch or -(-len(train_rows) // config.batch_size)
+    learner = _Learner(model, images, config, ctf)
+    learner.restore(state)
     began = time.monotonic() - state.seconds
     try:
-        while state.epoch < config.epochs and not _ended(config, state):
-            reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
+        while state.epoch < config.epochs and not has_ended(config, state):
             if config.content_delay:
                 hold_content(state.epoch < config.content_delay)
-            order = _order(train_rows, steps, config, state.epoch)
-            for step, rows in enumerate(order):
-                done = _progress(config, state.epoch + step / steps, time.monotonic() - began)
-                if done >= 1:
-                    break
-                rate = config.learning_rate * _rate(config, state, state.epoch * steps + step, done)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                while True:
-                    with memory.watched(), _seeded(config, state.epoch, step, device):
-                        turns = None
-                        if config.quarter_turns and ctf is None:
-                            turns = int(torch.randint(4, ()))
-                        optimizer.zero_grad()
-                        total = 0.0
-                        for part in rows.split(memory.batch):
-                            batch = images[part].to(device)
-                            if turns is not None:
-                                batch = torch.rot90(batch, turns, (-2, -1))
-                            loss = _loss(model, batch, part, ctf).total
-                            # of the mean of the batch; a whole one is left as it is, to the bit
-                            loss = loss if len(part) == len(rows) else loss * len(part) / len(rows)
-                            loss.backward()
-                            total += loss.item()
-                        losses.append(_step(model, optimizer, total, config.gradient_clip))
-                    if memory.notice is None:
-                        break
-                    yield memory.notice
-                if not isfinite(losses[-1]):
-                    raise TrainingError(
-                        f"the loss became {losses[-1]} in epoch {state.epoch + 1}: training has "
-                        "diverged. The best model so far is kept. Try a smaller learning rate, "
-                        "and look for broken images in the input."
-                    )
-                if time.monotonic() - reported > report_seconds:
-                    reported = time.monotonic()
-                    left = _seconds_left(done, reported - began)
-                    yield StepReport(state.epoch, step + 1, steps, losses[-1], left)
-            while True:
-                with memory.watched():
-                    terms = _validate(model, images, held_rows, config, memory.batch, device, ctf)
-                if memory.notice is None:
-                    break
-                yield memory.notice
-            held = sum(terms.values())
+            loss, rate = yield from _epoch(learner, state, began, report_seconds)
+            parts = yield from learner.room.attempt(learner.validate)
+            held = sum(parts.values())
             state.epoch += 1
             if state.epoch == config.content_delay + 1:
                 state.best_loss = inf  # the bound with content is another one
-            best = _judge(config, state, held)
+            best = judge(config, state, held)
             state.seconds = time.monotonic() - began
-            state.last = {name: value.clone() for name, value in model.state_dict().items()}
-            if best:
-                state.best = state.last
-            state.optimizer = deepcopy(optimizer.state_dict()["state"])
-            done = _progress(config, state.epoch, state.seconds)
+            learner.keep(state, best)
             yield EpochReport(
                 epoch=state.epoch,
                 epochs=config.epochs,
-                loss=sum(losses) / max(len(losses), 1),
+                loss=loss,
                 validation_loss=held,
-                parts=terms,
+                parts=parts,
                 learning_rate=rate,
                 seconds=state.seconds,
-                seconds_left=_seconds_left(done, state.seconds),
+                seconds_left=seconds_left(
+                    share_done(config, state.epoch, state.seconds), state.seconds
+                ),
                 best=best,
             )
     finally:
@@ -273,133 +121,102 @@ def fit(
             hold_content(False)
 
 
-def _order(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequence[Tensor]:
-    """Batches of an epoch: passes over the images in random order, until there are enough."""
-    generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-    size = min(config.batch_size, len(rows))
-    passes = -(-steps * size // len(rows))
-    order = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(passes)]
-    return list(torch.cat(order).split(size)[:steps])
-
-
-@contextmanager
-def _seeded(config: TrainingConfig, epoch: int, step: int, device: torch.device) -> Iterator[None]:
-    """Give a step random numbers of its own, and leave the caller's as they were."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(((config.seed * 1_000_003 + epoch) * 1_000_003 + step) % 2**63)
-        torch.set_flush_denormal(True)  # faded weights would make every product slow
-        try:
-            yield
-        finally:
-            torch.set_flush_denormal(False)
-
-
-def _loss(model: Any, batch: Tensor, rows: Tensor, ctf: ContrastTransfer | None) -> LossTerms:
-    terms: LossTerms = (
-        model.loss(batch) if ctf is None else model.loss(batch, ctf=ctf[rows].to(batch.device))
-    )
-    return terms
-
-
-class _Memory:
-    """How many images fit into memory at a time, as tries that fail tell."""
-
-    def __init__(self, batch: int, device: torch.device) -> None:
-        self.batch, self.device = batch, device
-        self.notice: Notice | None = None
-        """Of the last try: what to say before the next one, or None where it went well."""
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Halve the batch where memory runs out in the block; anything else is let through."""
-        self.notice = None
-        try:
-            yield
-            return
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # The error is gone here, and with it the frames that held its tensors.
-        free_memory(self.device)
-        if self.batch == 1:
-            raise OutOfMemory(
-                f"the memory of {self.device} does not hold the work on a single box: try the "
-                "device cpu, a smaller box, or the preset fast."
+def _epoch(
+    learner: "_Learner", state: TrainingState, began: float, report_seconds: float
+) -> Generator[StepReport | Notice, None, tuple[float, float]]:
+    """Take the steps of an epoch; return their mean loss, and the last learning rate."""
+    config, steps = learner.config, learner.steps
+    reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
+    for step, rows in enumerate(batches(learner.train_rows, steps, config, state.epoch)):
+        done = share_done(config, state.epoch + step / steps, time.monotonic() - began)
+        if done >= 1:
+            break
+        rate = learning_rate(config, state, state.epoch * steps + step, done)
+        loss = yield from learner.room.attempt(partial(learner.step, rows, rate, state.epoch, step))
+        losses.append(loss)
+        if not isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {state.epoch + 1}: training has "
+                "diverged. The best model so far is kept. Try a smaller learning rate, "
+                "and look for broken images in the input."
             )
-        self.batch = (self.batch + 1) // 2
-        self.notice = Notice(
-            f"memory of {self.device} ran out: going on with {self.batch} boxes at a time"
-        )
+        if time.monotonic() - reported > report_seconds:
+            reported = time.monotonic()
+            left = seconds_left(done, reported - began)
+            yield StepReport(state.epoch, step + 1, steps, loss, left)
+    return sum(losses) / max(len(losses), 1), rate
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: float, clip: float) -> float:
-    """Take one step, unless the loss or its gradient is not finite; return the loss."""
-    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-    if not (isfinite(loss) and isfinite(norm.item())):
-        return float("nan")
-    optimizer.step()
-    return loss
+class _Learner:
+    """A model, its optimiser and its images: what takes one step, and judges the outcome."""
 
+    def __init__(
+        self, model: nn.Module, images: Boxes, config: TrainingConfig, ctf: ContrastTransfer | None
+    ) -> None:
+        self.model: Any = model
+        self.images, self.config, self.ctf = images, config, ctf
+        self.device = next(model.parameters()).device
+        self.train_rows, self.held_rows = split(len(images), config)
+        self.steps = config.steps_per_epoch or -(-len(self.train_rows) // config.batch_size)
+        self.optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
+        self.room = Room(min(config.batch_size, len(self.train_rows)), self.device)
 
-@torch.no_grad()
-def _validate(
-    model: Any,
-    images: Boxes,
-    rows: Tensor,
-    config: TrainingConfig,
-    size: int,
-    device: torch.device,
-    ctf: ContrastTransfer | None,
-) -> dict[str, float]:
-    """Mean parts of the loss of the images held out, with the same noise every time."""
-    sums: dict[str, float] = {}
-    model.eval()
-    for step, batch in enumerate(rows.split(size)):
-        with _seeded(config, 2**40, step, device):
-            parts = _loss(model, images[batch].to(device), batch, ctf).parts
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
-    model.train()
-    return {name: value / len(rows) for name, value in sums.items()}
+    def restore(self, state: TrainingState) -> None:
+        """Go back to where a run stopped; a new one is left as it is."""
+        if state.optimizer:
+            self.model.load_state_dict(state.last)
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
 
+    def keep(self, state: TrainingState, best: bool) -> None:
+        """Put copies of the weights and of the optimiser into the state of the run."""
+        state.last = {name: value.clone() for name, value in self.model.state_dict().items()}
+        if best:
+            state.best = state.last
+        state.optimizer = deepcopy(self.optimizer.state_dict()["state"])
 
-def _judge(config: TrainingConfig, state: TrainingState, loss: float) -> bool:
-    """Keep count of epochs without improvement; say whether this one is the best."""
-    if not isfinite(loss):
-        raise TrainingError(
-            "the validation loss is not finite: training has diverged. The best model so far is "
-            "kept. Try a smaller learning rate."
-        )
-    best = loss < state.best_loss
-    state.best_loss = min(loss, state.best_loss)
-    state.since_best = 0 if best else state.since_best + 1
-    state.stalled = 0 if best else state.stalled + 1
-    if config.schedule == "plateau" and state.stalled > config.plateau_epochs:
-        state.rate_scale, state.stalled = state.rate_scale / 2, 0
-    return best
+    def step(self, rows: Tensor, rate: float, epoch: int, step: int, at_a_time: int) -> float:
+        """Take a step on a batch, unless the loss or its gradient is not finite; return the loss.
 
+        It is NaN where either is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with seeded(self.config, epoch, step, self.device):
+            turn = self.config.quarter_turns and self.ctf is None
+            turns = int(torch.randint(4, ())) if turn else 0
+            self.optimizer.zero_grad()
+            total = 0.0
+            for part in rows.split(at_a_time):
+                loss = self._loss(part, turns).total
+                # of the mean of the batch; a whole one is left as it is, to the bit
+                loss = loss if len(part) == len(rows) else loss * len(part) / len(rows)
+                loss.backward()
+                total += loss.item()
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+            if not (isfinite(total) and isfinite(norm.item())):
+                return float("nan")
+            self.optimizer.step()
+        return total
 
-def _ended(config: TrainingConfig, state: TrainingState) -> bool:
-    """Whether time is up or there is nothing more to gain."""
-    if _progress(config, state.epoch, state.seconds) >= 1:
-        return True
-    return config.schedule == "plateau" and state.since_best >= config.stop_epochs
+    @torch.no_grad()
+    def validate(self, at_a_time: int) -> dict[str, float]:
+        """Mean parts of the loss of the images held out, with the same noise every time."""
+        sums: dict[str, float] = {}
+        self.model.eval()
+        for step, rows in enumerate(self.held_rows.split(at_a_time)):
+            with seeded(self.config, _VALIDATION, step, self.device):
+                parts = self._loss(rows).parts
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
+        self.model.train()
+        return {name: value / len(self.held_rows) for name, value in sums.items()}
 
-
-def _progress(config: TrainingConfig, epochs: float, seconds: float) -> float:
-    """How much of the run is done, 0 to 1, by epochs or by time, whichever is more."""
-    by_time = seconds / (60 * config.minutes) if config.minutes else 0.0
-    return max(epochs / config.epochs, by_time)
-
-
-def _rate(config: TrainingConfig, state: TrainingState, step: int, done: float) -> float:
-    """Learning rate as a part of the full one."""
-    warm = min(1.0, (step + 1) / config.warm_up_steps) if config.warm_up_steps else 1.0
-    if config.schedule == "plateau":
-        return warm * state.rate_scale
-    return warm * (0.01 + 0.99 * 0.5 * (1 + cos(pi * done)))
-
-
-def _seconds_left(done: float, seconds: float) -> float:
-    return seconds * (1 - done) / done if done > 0 else inf
+    def _loss(self, rows: Tensor, turns: int = 0) -> LossTerms:
+        """Terms of the loss of some images, turned by quarters."""
+        batch = self.images[rows].to(self.device)
+        if turns:
+            batch = torch.rot90(batch, turns, (-2, -1))
+        given = {} if self.ctf is None else {"ctf": self.ctf[rows].to(self.device)}
+        terms: LossTerms = self.model.loss(batch, **given)
+        return terms

@@ -21,8 +21,7 @@ from ..geometry import InputError
 from ..inference import Notice, Progress
 from ..models import OutOfMemory, SavedModel, load_model
 from ._failure import ChildFault, Failure
-from ._fit import EpochReport, StepReport
-from ._reports import Report, Started
+from ._reports import EpochReport, Report, Started, StepReport
 from ._run_file import read_run
 from ._run_folder import RunFolder
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError
 from ..models import Normalisation, TargetVAEConfig
-from ._fit import TrainingConfig
 from ._prepare import boxes_from_images, boxes_from_stack
 from ._proposals import propose_many
 from ._run_file import TrainingRun
+from ._training_config import TrainingConfig
 
 _LEAST_BOXES = 10
 _LITTLE_NOISE = 0.25

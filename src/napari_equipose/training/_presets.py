@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from ..geometry import InputError
 from ..models import TargetVAEConfig
-from ._fit import TrainingConfig
+from ._training_config import TrainingConfig
 
 Preset = Literal["fast", "balanced", "paper"]
 

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 from ..inference import Notice, Progress
-from ._fit import EpochReport, StepReport
 
 
 class Started(NamedTuple):
@@ -13,6 +12,33 @@ class Started(NamedTuple):
     box_size: int
     epochs: int
     """At most."""
+
+
+class StepReport(NamedTuple):
+    """Where training is within an epoch."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+
+
+class EpochReport(NamedTuple):
+    """What one epoch came to; losses are in nats per image."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float
+    parts: dict[str, float]
+    """Named parts of the validation loss."""
+    learning_rate: float
+    seconds: float
+    """Since training began, without the time between runs."""
+    seconds_left: float
+    best: bool
+    """Whether this is the lowest validation loss so far."""
 
 
 Report = Started | StepReport | EpochReport | Progress | Notice

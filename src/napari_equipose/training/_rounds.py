@@ -15,10 +15,11 @@ from .._files import atomic_path
 from ..inference import IsolatedBoxes, Notice, Progress, agree_on_frames, isolate, least_score
 from ..models import SavedModel, load_model, save_model
 from ._checkpoint import checkpoint_path
-from ._fit import EpochReport, StepReport, TrainingConfig
 from ._prepare_run import PreparedRun
+from ._reports import EpochReport, StepReport
 from ._run_folder import RunFolder
 from ._train import train
+from ._training_config import TrainingConfig
 
 _FIRST_PART = 0.4
 """Of the epochs and of the time."""

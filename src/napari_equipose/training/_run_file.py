@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 from .._files import write_json
 from ..geometry import InputError
 from ..models import TargetVAEConfig
-from ._fit import TrainingConfig
 from ._presets import Preset, preset
+from ._training_config import TrainingConfig
 
 _FORMAT = 1
 _CONFIGS = {"model": TargetVAEConfig, "training": TrainingConfig}

@@ -16,8 +16,12 @@ from .._files import atomic_path
 from ..geometry import ContrastTransfer, InputError
 from ..inference import Notice
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
+from ._batches import Boxes
 from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_checkpoint
-from ._fit import Boxes, EpochReport, StepReport, TrainingConfig, TrainingState, fit
+from ._fit import fit
+from ._reports import EpochReport, StepReport
+from ._schedule import TrainingState
+from ._training_config import TrainingConfig
 
 
 def train(

@@ -1,0 +1,92 @@
+"""Which images make a batch, with which random numbers, and how many fit into memory."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..geometry import InputError
+from ..inference import Notice
+from ..models import OutOfMemory, free_memory, is_out_of_memory
+from ._training_config import TrainingConfig
+
+_Result = TypeVar("_Result")
+
+
+class Boxes(Protocol):
+    """What `fit` asks of images: a length, and a batch for a tensor of indices."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+def split(n: int, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Indices of the images to train on and of those held out, fixed by the seed.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than four images.
+    """
+    if n < 4:
+        raise InputError(f"training needs at least 4 images, got {n}.")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(config.seed))
+    held = min(max(round(n * config.validation_fraction), 2), config.validation_images)
+    return order[held:], order[:held]
+
+
+def batches(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequence[Tensor]:
+    """Batches of an epoch: passes over the images in random order, until there are enough."""
+    generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+    size = min(config.batch_size, len(rows))
+    passes = -(-steps * size // len(rows))
+    order = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(passes)]
+    return list(torch.cat(order).split(size)[:steps])
+
+
+@contextmanager
+def seeded(config: TrainingConfig, epoch: int, step: int, device: torch.device) -> Iterator[None]:
+    """Give a step random numbers of its own, and leave the caller's as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(((config.seed * 1_000_003 + epoch) * 1_000_003 + step) % 2**63)
+        torch.set_flush_denormal(True)  # faded weights would make every product slow
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(False)
+
+
+class Room:
+    """How many images fit into memory at a time, as tries that fail tell."""
+
+    def __init__(self, images: int, device: torch.device) -> None:
+        self.images, self.device = images, device
+
+    def attempt(self, work: Callable[[int], _Result]) -> Generator[Notice, None, _Result]:
+        """Do work that is told how many images to take at a time; begin it anew with fewer.
+
+        Raises
+        ------
+        OutOfMemory
+            If memory runs out with a single image. Any other error is let through.
+        """
+        while True:
+            try:
+                return work(self.images)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # The error is gone here, and with it the frames that held its tensors.
+            free_memory(self.device)
+            if self.images == 1:
+                raise OutOfMemory(
+                    f"the memory of {self.device} does not hold the work on a single box: try "
+                    "the device cpu, a smaller box, or the preset fast."
+                )
+            self.images = (self.images + 1) // 2
+            yield Notice(
+                f"memory of {self.device} ran out: going on with {self.images} boxes at a time"
+            )

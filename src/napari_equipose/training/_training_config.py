@@ -1,0 +1,52 @@
+"""How a model is fitted."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..geometry import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is fitted; nothing about the network."""
+
+    epochs: int = 500
+    """At most."""
+    minutes: float | None = None
+    """Stop after so many minutes, with the best model so far."""
+    batch_size: int = 100
+    steps_per_epoch: int | None = None
+    """By default an epoch is one pass over the images; a small set is passed over repeatedly."""
+    learning_rate: float = 2e-4
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """"plateau" halves the rate when the validation loss stalls (the paper's); "cosine" warms
+    up, then falls to zero over the epochs or minutes, whichever end first."""
+    warm_up_steps: int = 0
+    plateau_epochs: int = 10
+    """Epochs without improvement before the rate is halved."""
+    stop_epochs: int = 20
+    """Epochs without improvement before training ends; not used by "cosine"."""
+    validation_fraction: float = 0.1
+    validation_images: int = 2000
+    """At most so many images are held out."""
+    content_delay: int = 0
+    """Epochs during which the content is held at zero, so that all objects first agree on one
+    canonical frame."""
+    quarter_turns: bool = False
+    """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
+    gradient_clip: float = 1000.0
+    """Gradients of a larger norm are scaled down to it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("plateau", "cosine"):
+            raise InputError(f"schedule must be plateau or cosine, got {self.schedule!r}.")
+        for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise InputError(f"minutes must be positive, got {self.minutes}.")
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}."
+            )
