@@ -22,7 +22,7 @@ Rooms above rely on these; nothing here knows of models, files or viewers.
 from ._boxes import extract_boxes
 from ._ctf import ContrastTransfer
 from ._errors import InputError
-from ._filters import rotate_filters, smooth_disc_mask
+from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
 from ._grids import box_centre, centred_grid
 from ._poses import Poses, rotation_matrix_2d, wrap_angle
 from ._poses3d import Poses3D
@@ -35,16 +35,20 @@ from ._rotations import (
     rotations_to_relion,
     swap_axis_order,
 )
+from ._wedge import MissingWedge, fourier_ball, fourier_grid
 
 __all__ = [
     "ContrastTransfer",
     "InputError",
+    "MissingWedge",
     "Poses",
     "Poses3D",
     "apply_poses",
     "box_centre",
     "centred_grid",
     "extract_boxes",
+    "fourier_ball",
+    "fourier_grid",
     "random_rotations",
     "remove_poses",
     "rotate_filters",
@@ -53,6 +57,7 @@ __all__ = [
     "rotation_to_6d",
     "rotations_from_relion",
     "rotations_to_relion",
+    "smooth_ball_mask",
     "smooth_disc_mask",
     "swap_axis_order",
     "wrap_angle",

@@ -23,9 +23,21 @@ def smooth_disc_mask(size: int, radius: float | None = None, edge: float = 1.0) 
     edge : float
         Width of the fall in pixels.
     """
+    return _smooth_mask((size,) * 2, radius, edge)
+
+
+def smooth_ball_mask(size: int, radius: float | None = None, edge: float = 1.0) -> Tensor:
+    """Return a ball of ones that falls to zero over ``edge`` pixels, shape (size, size, size).
+
+    Parameters are those of `smooth_disc_mask`.
+    """
+    return _smooth_mask((size,) * 3, radius, edge)
+
+
+def _smooth_mask(shape: tuple[int, ...], radius: float | None, edge: float) -> Tensor:
     if radius is None:
-        radius = (size - 1) // 2 + 0.5 - edge / 2
-    distance: Tensor = centred_grid((size, size)).norm(dim=-1)
+        radius = (shape[0] - 1) // 2 + 0.5 - edge / 2
+    distance: Tensor = centred_grid(shape).norm(dim=-1)
     return ((radius - distance) / edge + 0.5).clamp(0, 1)
 
 
