@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from napari_equipose._memory import keep_memory
+from napari_equipose.inference import Watched
 from napari_equipose.models import SavedModel
 from napari_equipose.training import EpochReport, PreparedRun, TrainingRun, train_prepared
 
@@ -27,18 +28,16 @@ def learn(
     """
     keep_memory()
     copies: dict[float, Path] = {}
-    job = train_prepared(
-        prepared,
-        output=output,
-        kind=run.model,
-        device=run.device,
-        source={"run": asdict(run)},
+    job = Watched(
+        train_prepared(
+            prepared,
+            output=output,
+            kind=run.model,
+            device=run.device,
+            source={"run": asdict(run)},
+        )
     )
-    while True:
-        try:
-            report = next(job)
-        except StopIteration as end:
-            return end.value, copies
+    for report in job:
         if not isinstance(report, EpochReport):
             continue
         print(
@@ -50,3 +49,4 @@ def learn(
             if mark not in copies and report.seconds >= 60 * mark and output.exists():
                 copies[mark] = output.with_name(f"{output.stem}_{mark:g}min.safetensors")
                 shutil.copyfile(output, copies[mark])
+    return job.result, copies

@@ -7,7 +7,7 @@ from ._encode import Encoding, encode, least_score
 from ._frames import agree_on_frames
 from ._isolate import IsolatedBoxes, isolate
 from ._long_axis import long_axis
-from ._progress import Notice, Progress, finish
+from ._progress import Notice, Progress, Watched, finish
 
 __all__ = [
     "DetectionConfig",
@@ -16,6 +16,7 @@ __all__ = [
     "Notice",
     "Picks",
     "Progress",
+    "Watched",
     "agree_on_frames",
     "align",
     "average",

@@ -4,7 +4,7 @@ import platform
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..inference import Progress
+from ..inference import Progress, Watched
 from ..models import SavedModel, build_model, choose_device
 from ._inputs import RunInputs, check_inputs
 from ._prepare_run import PreparedRun
@@ -132,20 +132,14 @@ def _logged(
 ) -> Generator[Report, None, _Result]:
     """Put what a job reports into the log of its folder."""
     last = ""
-    try:
-        while True:
-            try:
-                report = next(job)
-            except StopIteration as end:
-                result: _Result = end.value
-                return result
+    with closing(Watched(job)) as reports:
+        for report in reports:
             line = describe(report)
             if line and line != last:
                 place.say(line)
                 last = line
             yield report
-    finally:
-        job.close()
+    return reports.result
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import InputError
-from ..inference import Progress
+from ..inference import Progress, Watched
 from ..models import SavedModel, load_model
 from ..training import (
     EpochReport,
@@ -132,15 +132,8 @@ def keep(order: Order, source: Source) -> RunFolder:
 def _with_pictures(job: Work, place: RunFolder, columns: int) -> Work:
     examples: Tensor | None = None
     drawn_at, new = -np.inf, False
-    try:
-        while True:
-            try:
-                report = next(job)
-            except StopIteration as end:
-                saved: SavedModel = end.value
-                if examples is not None:
-                    yield draw(saved, examples)
-                return saved
+    with closing(Watched(job)) as reports:
+        for report in reports:
             yield report
             if isinstance(report, Started):
                 few = np.load(place.examples, allow_pickle=False)
@@ -153,8 +146,9 @@ def _with_pictures(job: Work, place: RunFolder, columns: int) -> Work:
                 with suppress(InputError, OSError):  # a run does not end for want of a picture
                     yield draw(load_model(place.model), examples)
                 drawn_at, new = time.monotonic(), False
-    finally:
-        job.close()
+    if examples is not None:
+        yield draw(reports.result, examples)
+    return reports.result
 
 
 def prepare(run: TrainingRun, source: Source) -> Generator[Progress, None, PreparedRun]:
