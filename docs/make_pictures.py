@@ -76,8 +76,8 @@ def first_objects(minutes: float | None) -> None:
     viewer.layers.selection.active = image
 
     click(train, "equipose.train.start")
-    wait(lambda: train.curve.last_epoch >= 18 or not train.is_running, 1200)
-    wait(seconds=4)
+    wait(lambda: train.curve.last_epoch >= 14 or not train.is_running, 1200)
+    assert train.is_running, "training was done before its picture could be taken"
     shoot(viewer, "first-objects-3-learning")
     wait(lambda: not train.is_running, 3600)
     shoot(viewer, "first-objects-4-learned")
