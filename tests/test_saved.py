@@ -63,7 +63,7 @@ def _rewritten(path: Path, **changes: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "other-vae"}, "unknown kind of model 'other-vae'; known are target-vae"),
+        ({"kind": "other-vae"}, "unknown kind of model 'other-vae'; known are harmony, target-vae"),
         ({"format": "99"}, "written by a later version; update"),
         ({"config": json.dumps({**CONFIG.__dict__, "fields": 5})}, "weights do not fit"),
         ({"config": json.dumps({"box_size": 15, "colour": 1})}, "colour.*another version"),

@@ -26,7 +26,7 @@ from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
 from ._grids import box_centre, centred_grid
 from ._poses import Poses, rotation_matrix_2d, wrap_angle
 from ._poses3d import Poses3D
-from ._resampling import apply_poses, remove_poses
+from ._resampling import apply_poses, fourier_crop, remove_poses, resample
 from ._rotations import (
     random_rotations,
     rotation_from_6d,
@@ -48,9 +48,11 @@ __all__ = [
     "centred_grid",
     "extract_boxes",
     "fourier_ball",
+    "fourier_crop",
     "fourier_grid",
     "random_rotations",
     "remove_poses",
+    "resample",
     "rotate_filters",
     "rotation_from_6d",
     "rotation_matrix_2d",

@@ -37,9 +37,9 @@ def apply_poses(
     """
     back = poses.inverse()
     if scale is None:
-        return _resample(images, back.matrix, back.translation, shape)
+        return resample(images, back.matrix, back.translation, shape)
     matrix, shift = back.matrix / scale[:, None, None], back.translation / scale[:, None]
-    return _resample(images, matrix, shift, shape)
+    return resample(images, matrix, shift, shape)
 
 
 def remove_poses(
@@ -53,11 +53,11 @@ def remove_poses(
     Parameters and result are those of `apply_poses`, whose opposite this is.
     """
     if scale is None:
-        return _resample(images, poses.matrix, poses.translation, shape)
-    return _resample(images, poses.matrix * scale[:, None, None], poses.translation, shape)
+        return resample(images, poses.matrix, poses.translation, shape)
+    return resample(images, poses.matrix * scale[:, None, None], poses.translation, shape)
 
 
-def _resample(images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int] | None) -> Tensor:
+def resample(images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int] | None) -> Tensor:
     """Read images at ``M x + shift`` for all ``x`` of a box, from the centre pixel."""
     shape = tuple(images.shape[2:] if shape is None else shape)
     points = centred_grid(shape).to(images).reshape(1, -1, len(shape))
@@ -69,3 +69,29 @@ def _resample(images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int
     grid = normalised.flip(-1).unflatten(1, (*[1] * (len(shape) - 1), -1))
     sampled = F.grid_sample(images, grid, align_corners=False)
     return sampled.reshape(*images.shape[:2], *shape)
+
+
+def fourier_crop(images: Tensor, size: int) -> Tensor:
+    """Show the same on fewer, larger pixels, by leaving out the high frequencies.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, channels, y, x), or (n, channels, z, y, x)
+        Of equal sides.
+    size : int
+        Side of the result in pixels, at most that of the input.
+
+    Returns
+    -------
+    Tensor, shape (n, channels, size, size), or with a third size
+        The centre pixel stays where it is, at ``size // 2``; intensities are kept.
+    """
+    axes = tuple(range(2, images.ndim))
+    side = images.shape[-1]
+    first = box_centre(side) - box_centre(size)
+    spectrum = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(images, axes), dim=axes), axes)
+    for axis in axes:
+        spectrum = spectrum.narrow(axis, first, size)
+    cropped = torch.fft.ifftn(torch.fft.ifftshift(spectrum, axes), dim=axes).real
+    smaller: Tensor = torch.fft.fftshift(cropped, axes) * (size / side) ** len(axes)
+    return smaller

@@ -113,4 +113,5 @@ class MissingWedge:
         axes = (-3, -2, -1)
         mask = self.mask(volumes.shape[-1]).to(volumes.device)
         spectrum = torch.fft.rfftn(volumes, dim=axes) * mask
-        return torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=axes)
+        measured: Tensor = torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=axes)
+        return measured

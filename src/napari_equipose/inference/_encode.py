@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry import InputError, Poses
+from ..geometry import InputError, Poses3D
 from ..models import SavedModel, choose_device
 from ._progress import Progress
 from ._refine import decode_templates, refine_poses
@@ -112,7 +112,10 @@ def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") ->
 def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Encoding:
     posterior = saved.model.infer(images)
     templates = decode_templates(saved, posterior.content)
-    poses: Poses = posterior.poses
-    poses, score, _ = refine_poses(images, templates, poses, iterations=8 if refine else 0)
+    if isinstance(posterior.poses, Poses3D):
+        raise InputError("the model is of volumes, whose poses are not encoded but aligned.")
+    poses, score, _ = refine_poses(
+        images, templates, posterior.poses, iterations=8 if refine else 0
+    )
     columns = (poses.rotation, poses.translation, score, posterior.content)
     return Encoding(*(column.cpu().numpy() for column in columns))

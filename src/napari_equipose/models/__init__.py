@@ -1,6 +1,8 @@
 """The published systems, their common interface, and their files."""
 
 from ._device import choose_device
+from ._harmony import Harmony
+from ._harmony_config import HarmonyConfig
 from ._interface import Capabilities, LossTerms, Model, Posterior
 from ._normalisation import Normalisation
 from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
@@ -10,6 +12,8 @@ from ._target_vae_config import TargetVAEConfig
 
 __all__ = [
     "Capabilities",
+    "Harmony",
+    "HarmonyConfig",
     "LossTerms",
     "Model",
     "Normalisation",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from ..geometry import Poses
+from ..geometry import Poses, Poses3D
 
 
 class LossTerms(NamedTuple):
@@ -18,14 +18,20 @@ class LossTerms(NamedTuple):
 class Posterior(NamedTuple):
     """What a model believes of each of ``n`` images."""
 
-    poses: Poses
-    """The most likely pose."""
+    poses: Poses | Poses3D
+    """The most likely pose; `Poses3D` of volumes."""
     content: Tensor
     """Mean of the content at that pose, shape (n, content_dim)."""
     content_std: Tensor
     """Its standard deviation, shape (n, content_dim)."""
     log_prob: Tensor | None = None
     """log q(rotation, translation | image) on a grid, shape (n, n_rotations, y, x)."""
+    scale: Tensor | None = None
+    """By how much each object is enlarged, shape (n,), where the system infers it."""
+    contrast: Tensor | None = None
+    """Gain of each object's intensities, shape (n,), where the system infers it."""
+    brightness: Tensor | None = None
+    """What is added to them, shape (n,), where the system infers it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +58,13 @@ class Model(Protocol):
         """What this system can do."""
 
     def loss(self, images: Tensor) -> LossTerms:
-        """Terms of the loss of images (n, channels, y, x)."""
+        """Terms of the loss of images (n, channels, y, x), or volumes (n, channels, z, y, x)."""
 
     def infer(self, images: Tensor) -> Posterior:
-        """Most likely pose and content of images (n, channels, y, x)."""
+        """Most likely pose and content of images or volumes."""
 
-    def generate(
-        self, content: Tensor, poses: Poses | None = None, box_size: int | None = None
-    ) -> Tensor:
-        """Draw images (n, channels, y, x) of content (n, content_dim), at rest by default."""
+    def generate(self, content: Tensor, poses: Any = None, box_size: int | None = None) -> Tensor:
+        """Draw images or volumes of content (n, content_dim), at rest by default.
+
+        The poses are `Poses` or `Poses3D`, as the system infers them.
+        """

@@ -14,6 +14,8 @@ from safetensors.torch import save
 
 from .._files import atomic_path
 from ..geometry import InputError
+from ._harmony import Harmony
+from ._harmony_config import HarmonyConfig
 from ._interface import Model
 from ._normalisation import Normalisation
 from ._target_vae import TargetVAE
@@ -24,7 +26,10 @@ _METADATA = ("kind", "config", "normalisation", "record", "digest")
 _LARGEST_NUMBER = 2**16
 _MOST_BYTES = 2**30
 """What a network may need beyond the numbers in its file: tables of places, filters turned."""
-_KINDS: dict[str, tuple[Callable[..., Any], type]] = {"target-vae": (TargetVAE, TargetVAEConfig)}
+_KINDS: dict[str, tuple[Callable[..., Any], type]] = {
+    "target-vae": (TargetVAE, TargetVAEConfig),
+    "harmony": (Harmony, HarmonyConfig),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,25 +210,26 @@ def _check_size(kind: str, config: dict[str, Any], shapes: Mapping[str, tuple[in
     )
     if max(value for value in config.values() if isinstance(value, int)) > _LARGEST_NUMBER:
         raise misfit
-    if made.generator_layers > len(shapes):
-        raise misfit
-    if made.lifting == "steerable":
-        # e2cnn can't draw up its basis, which is larger than free filters; it is in the file.
-        names = [name for name in shapes if name.endswith("sampled_basis")]
-        least = made.rings or made.kernel_size**2 // 8
-        wanted = (made.n_rotations, made.channels, made.kernel_size**2)
-        if not any(shapes[name][0] >= least and shapes[name][1:] == wanted for name in names):
+    turns = 0
+    if kind == "target-vae":
+        if made.generator_layers > len(shapes):
             raise misfit
+        if made.lifting == "steerable":
+            # e2cnn can't draw up its basis, which is larger than free filters; it is in the file.
+            names = [name for name in shapes if name.endswith("sampled_basis")]
+            least = made.rings or made.kernel_size**2 // 8
+            wanted = (made.n_rotations, made.channels, made.kernel_size**2)
+            if not any(shapes[name][0] >= least and shapes[name][1:] == wanted for name in names):
+                raise misfit
+        made, turns = replace(made, lifting="interpolated"), made.n_rotations
     try:
         with torch.device("meta"):
-            outline = _KINDS[kind][0](replace(made, lifting="interpolated"))
+            outline = _KINDS[kind][0](made)
     except Exception as error:  # sizes that are negative, or beyond what can be counted
         raise misfit from error
-    needed = [
-        *outline.parameters(),
-        *outline.buffers(),
-        *[outline.encoder.lift.weight] * made.n_rotations,
-    ]
+    needed = [*outline.parameters(), *outline.buffers()]
+    if turns:
+        needed += [outline.encoder.lift.weight] * turns
     held = sum(map(prod, shapes.values()))
     if sum(value.numel() for value in needed) * 4 > 4 * held * 4 + _MOST_BYTES:
         raise misfit

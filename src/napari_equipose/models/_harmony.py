@@ -1,0 +1,285 @@
+"""Harmony (Uddin et al., CVPR 2022): content apart from transformations, in 2D and 3D."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..geometry import (
+    InputError,
+    Poses,
+    Poses3D,
+    centred_grid,
+    fourier_ball,
+    fourier_crop,
+)
+from ._harmony_config import HarmonyConfig
+from ._harmony_networks import ConvEncoder, PictureDecoder
+from ._harmony_transforms import TransformRanges, Transforms
+from ._interface import Capabilities, LossTerms, Posterior
+
+_EDGE = 2.0  # pixels over which the mask falls
+_LOG_STD_RANGE = (-8.0, 4.0)
+
+
+class Reading(NamedTuple):
+    """What the encoder says of ``n`` images."""
+
+    proposals: Transforms  # (n * hypotheses, ...), those of an image one after the other
+    content: Tensor  # (n, content_dim), mean
+    log_std: Tensor  # (n, content_dim)
+
+
+class Harmony(nn.Module):
+    """Bring what is in images or volumes to rest, and say what it is.
+
+    An encoder gives each image a transformation and a content; a decoder draws the object at rest
+    from the content. The object brought to rest, ``x_k``, must look like what is drawn, ``x_z``,
+    and like itself when a randomly transformed copy of the image is brought to rest.
+
+    Parameters
+    ----------
+    config : HarmonyConfig
+        Kept as ``config``.
+
+    Notes
+    -----
+    Ours beside the paper: every ``x_k`` is one resampling of the image as it came, also that of
+    the copy. The copy is transformed over the whole ranges from where the image is believed to
+    rest, so that it stays within them. Errors count by the size and the gain of the object in its
+    image; otherwise it would pay to call every object large and bright. The missing wedge and
+    several hypotheses are options.
+
+    References
+    ----------
+    M. R. Uddin et al., "Harmony: A Generic Unsupervised Approach for Disentangling Semantic
+    Content from Parameterized Transformations", CVPR 2022, section 3.
+    """
+
+    start: Tensor  # (hypotheses, d, d)
+
+    def __init__(self, config: HarmonyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.ranges = TransformRanges(config)
+        self.sizes = (
+            config.content_dim,
+            config.content_dim,
+            config.hypotheses * self.ranges.n_numbers,
+        )
+        self.encoder = ConvEncoder(config, sum(self.sizes))
+        self.decoder = PictureDecoder(config)
+        self.register_buffer("start", self.ranges.starts(), persistent=False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this system can do."""
+        return Capabilities(
+            dimensions=frozenset({self.config.dimensions}),
+            infers=self.config.infers,
+            fully_convolutional=False,
+            clusters=False,
+        )
+
+    def loss(self, images: Tensor) -> LossTerms:
+        """Terms of the objective (section 3.5).
+
+        Parameters
+        ----------
+        images : Tensor, shape (n, channels, box_size, box_size), or with a third box_size
+
+        Returns
+        -------
+        LossTerms
+            Means over the images. Times gamma: ``decoded``, between the object drawn and the one
+            brought to rest, in the image; ``aligned``, between the objects of image and copy;
+            ``decoded_copy``. And ``kl_content``, between the two distributions of the content.
+        """
+        self._check(images)
+        config = self.config
+        gamma = config.gamma or (config.training_size or len(images)) / len(images)
+        reading = self._read(images)
+        drawn = self.decoder(self._sample(reading))
+        chosen = self._choose(images, reading.proposals, drawn)
+        rest = chosen.bring_to_rest(images)
+
+        with torch.no_grad():
+            fresh = self.ranges.random(len(images), images)
+            relation = fresh.compose(chosen.inverse())
+            copies = relation.apply(images)
+            if config.wedge is not None:
+                copies = config.wedge.apply(copies)
+        reading_copy = self._read(copies)
+        drawn_copy = self.decoder(self._sample(reading_copy))
+        chosen_copy = self._choose(copies, reading_copy.proposals, drawn_copy)
+        whole = relation.inverse().compose(chosen_copy)
+        rest_copy = whole.bring_to_rest(images)
+
+        parts = {
+            "decoded": self._dissimilarity(drawn, rest, chosen),
+            "aligned": self._dissimilarity(rest, rest_copy, chosen, whole),
+            "decoded_copy": self._dissimilarity(drawn_copy, rest_copy, whole),
+        }
+        parts = {name: gamma * value.mean() for name, value in parts.items()}
+        parts["kl_content"] = _content_kl(reading, reading_copy).mean()
+        return LossTerms(torch.stack(list(parts.values())).sum(), parts)
+
+    def _read(self, images: Tensor) -> Reading:
+        content, log_std, numbers = self.encoder(images).split(self.sizes, dim=1)
+        hypotheses = self.config.hypotheses
+        proposals = self.ranges.bounded(numbers.unflatten(1, (hypotheses, -1)).flatten(0, 1))
+        rotation = proposals.rotation @ self.start.repeat(len(images), 1, 1)
+        return Reading(
+            proposals._replace(rotation=rotation), content, log_std.clamp(*_LOG_STD_RANGE)
+        )
+
+    def _sample(self, reading: Reading) -> Tensor:
+        return reading.content + reading.log_std.exp() * torch.randn_like(reading.content)
+
+    def _choose(self, images: Tensor, proposals: Transforms, drawn: Tensor) -> Transforms:
+        """Keep, of the proposals for each image, the one that fits what is drawn best."""
+        n, hypotheses = len(images), self.config.hypotheses
+        if hypotheses == 1:
+            return proposals
+        best = self._misfits(images, proposals, drawn).argmin(1)
+        return proposals.rows(torch.arange(n, device=best.device) * hypotheses + best)
+
+    @torch.no_grad()
+    def _misfits(self, images: Tensor, proposals: Transforms, drawn: Tensor) -> Tensor:
+        """Dissimilarity (n, hypotheses) of each proposal, on boxes of half the size.
+
+        It is the coarse features that tell unlike rotations apart.
+        """
+        hypotheses, side = self.config.hypotheses, self.config.box_size // 2
+        small, drawn = (
+            fourier_crop(value, side).repeat_interleave(hypotheses, 0) for value in (images, drawn)
+        )
+        shift = proposals.translation * (side / self.config.box_size)
+        proposals = proposals._replace(translation=shift)
+        rest = proposals.bring_to_rest(small)
+        misfit = self._dissimilarity(drawn, rest, proposals)
+        return misfit.reshape(-1, hypotheses)
+
+    def _dissimilarity(self, first: Tensor, second: Tensor, *measured: Transforms) -> Tensor:
+        """Sum of squared errors (n,) between objects at rest, in the units of their images.
+
+        Parameters
+        ----------
+        first, second : Tensor, shape (n, channels, ...)
+        *measured : Transforms
+            Of the images that the two were brought to rest from: what these did not measure does
+            not count, and what they show larger or brighter counts more.
+        """
+        side, d = first.shape[-1], self.config.dimensions
+        log_scale = torch.stack([t.log_scale for t in measured]).mean(0)
+        log_gain = torch.stack([t.log_gain for t in measured]).mean(0)
+        radius = self.config.radius * side / self.config.box_size / log_scale.exp()
+        distance = centred_grid((side,) * d).to(first).norm(dim=-1)
+        inside = (radius.reshape(-1, *[1] * d) - distance) / _EDGE
+        error = (first - second) * inside.clamp(0, 1).unsqueeze(1)
+        weight = (d * log_scale + 2 * log_gain).exp()
+        energy = error.square().flatten(1).sum(1)
+        if self.config.wedge is not None:
+            energy = self._measured_energy(error, *(t.rotation for t in measured))
+        weighted: Tensor = weight * energy
+        return weighted
+
+    def _measured_energy(self, volumes: Tensor, *rotations: Tensor) -> Tensor:
+        """Energy (n,) of the Fourier coefficients that all of some turned wedges hold.
+
+        It is scaled to that of all coefficients, lest it pay to turn the wedges apart.
+        """
+        wedge, side = self.config.wedge, volumes.shape[-1]
+        assert wedge is not None
+        ball = fourier_ball(side).to(volumes)
+        twice = torch.full((side // 2 + 1,), 2.0).to(volumes)  # of pairs, rfftn gives one
+        twice[0] = 1.0
+        common = ball * twice
+        for rotation in rotations:
+            common = common * wedge.at_rest(rotation.detach(), side)
+        power = torch.fft.rfftn(volumes, dim=(-3, -2, -1)).abs().square().sum(1)
+        part = common.flatten(1).sum(1) / (ball * twice).sum()
+        energy: Tensor = (power * common).flatten(1).sum(1) / (part * side**3)
+        return energy
+
+    @torch.no_grad()
+    def infer(self, images: Tensor) -> Posterior:
+        """Most likely transformation, and the content, of images or volumes."""
+        self._check(images)
+        reading = self._read(images)
+        best = self._choose(images, reading.proposals, self.decoder(reading.content))
+        config = self.config
+        return Posterior(
+            best.poses,
+            reading.content,
+            reading.log_std.exp(),
+            scale=None if config.scale_range is None else best.scale,
+            contrast=None if config.contrast_range is None else best.log_gain.exp(),
+            brightness=None if config.brightness_range is None else best.offset,
+        )
+
+    @torch.no_grad()
+    def propose(self, images: Tensor) -> tuple[Poses | Poses3D, Tensor]:
+        """All poses that the encoder proposes, the best of each image first.
+
+        Returns
+        -------
+        poses : Poses or Poses3D
+            ``n * hypotheses``, those of an image one after the other.
+        misfit : Tensor, shape (n, hypotheses)
+            Sum of squared errors against what is drawn, on boxes of half the size.
+        """
+        self._check(images)
+        reading = self._read(images)
+        drawn = self.decoder(reading.content)
+        misfit, order = self._misfits(images, reading.proposals, drawn).sort(1)
+        first = torch.arange(len(images), device=order.device) * self.config.hypotheses
+        return reading.proposals.rows((first[:, None] + order).flatten()).poses, misfit
+
+    @torch.no_grad()
+    def generate(
+        self,
+        content: Tensor,
+        poses: Poses | Poses3D | None = None,
+        box_size: int | None = None,
+    ) -> Tensor:
+        """Draw objects, of the size and contrast at rest.
+
+        Parameters
+        ----------
+        content : Tensor, shape (n, content_dim)
+        poses : Poses, or Poses3D for volumes, optional
+            At rest when not given.
+        box_size : int, optional
+            Side of the boxes in pixels; that of the training boxes by default.
+
+        Returns
+        -------
+        Tensor, shape (n, channels, box_size, box_size), or with a third box_size
+        """
+        drawn: Tensor = self.decoder(content)
+        d = self.config.dimensions
+        shape = (box_size or self.config.box_size,) * d
+        zero = content.new_zeros(len(content))
+        if poses is None:
+            eye = torch.eye(d).to(content).expand(len(content), d, d)
+            placed = Transforms(eye, zero[:, None].expand(-1, d), zero, zero, zero)
+        else:
+            placed = Transforms(poses.matrix, poses.translation, zero, zero, zero)
+        return placed.apply(drawn, shape)
+
+    def _check(self, images: Tensor) -> None:
+        config = self.config
+        wanted = (config.channels, *[config.box_size] * config.dimensions)
+        if tuple(images.shape[1:]) != wanted:
+            raise InputError(
+                f"this model takes boxes of shape {wanted} (channels, then sides in pixels), got "
+                f"{tuple(images.shape[1:])}; cut them all to one size, with equal sides."
+            )
+
+
+def _content_kl(first: Reading, second: Reading) -> Tensor:
+    """KL divergence (n,) of the first image's content distribution from the second's."""
+    ratio = (2 * (first.log_std - second.log_std)).exp()
+    apart = ((first.content - second.content) / second.log_std.exp()).square()
+    return (0.5 * (ratio + apart - 1) + second.log_std - first.log_std).sum(1)

@@ -1,0 +1,127 @@
+"""Settings of Harmony."""
+
+from dataclasses import dataclass
+from math import pi
+from typing import Literal
+
+from ..geometry import InputError, MissingWedge
+
+SMALLEST_BOX, LARGEST_BOX = 16, 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmonyConfig:
+    """All that is needed to rebuild the network and its loss, and nothing about its training.
+
+    A transformation whose range is None is not inferred.
+    """
+
+    box_size: int
+    """Side of the boxes in pixels, 16 to 96."""
+    dimensions: Literal[2, 3] = 2
+    """2 for images, 3 for volumes."""
+    channels: int = 1
+    """1, or 3 for RGB."""
+    content_dim: int = 1
+    rotation_range: float | None = pi
+    """Largest rotation either way, in radians; pi is the whole circle, or all of SO(3)."""
+    translation_range: float | None = None
+    """Largest shift along each axis, in pixels."""
+    scale_range: float | None = None
+    """Largest factor by which an object is enlarged; it is shrunk as much at most."""
+    contrast_range: float | None = None
+    """Largest gain; the least is its inverse. One gain for all channels: light falls on the whole
+    picture, while a gain for each channel would take the colour of an object for light."""
+    brightness_range: float | None = None
+    """Largest offset either way, in units of the pixels; one for all channels."""
+    gamma: float | None = None
+    """Weight of the dissimilarities against the divergence of the contents; by default the paper's
+    rule, ``training_size`` over the size of the batch."""
+    training_size: int | None = None
+    """Number of training images, for the rule; as many as a batch by default."""
+    hypotheses: int = 1
+    """Poses that the encoder proposes for each image; the one with the least dissimilarity counts.
+    The paper has 1, which in space is often caught in a local minimum."""
+    tilt_min_deg: float | None = None
+    """Least tilt of a tomogram's tilt series in degrees; volumes without a missing wedge have no
+    tilt range."""
+    tilt_max_deg: float | None = None
+    tilt_axis: Literal["y", "x"] = "y"
+    mask_radius: float | None = None
+    """Pixels farther from the object's middle do not count; by default those that leave the box
+    when it turns."""
+    width: int = 16
+    """Filters of the encoder's first layer; each layer has twice as many, up to eightfold."""
+    n_pictures: int = 32
+    """Pictures that the decoder mixes, as the content says."""
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_BOX <= self.box_size <= LARGEST_BOX:
+            raise InputError(
+                f"box_size must lie within {SMALLEST_BOX} and {LARGEST_BOX} pixels, got "
+                f"{self.box_size}; bin or crop the boxes."
+            )
+        if self.dimensions not in (2, 3):
+            raise InputError(f"dimensions must be 2 or 3, got {self.dimensions!r}.")
+        least = {"channels": 1, "content_dim": 1, "width": 4, "n_pictures": 1, "hypotheses": 1}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
+        if self.hypotheses > 60:
+            raise InputError(f"hypotheses must be at most 60, got {self.hypotheses}.")
+        self._check_ranges()
+        if self.gamma is not None and not self.gamma > 0:
+            raise InputError(f"gamma must be positive, got {self.gamma}.")
+        if (self.tilt_min_deg is None) != (self.tilt_max_deg is None):
+            raise InputError("a tilt range has two ends; give both tilt_min_deg and tilt_max_deg.")
+        if self.wedge is not None and self.dimensions == 2:
+            raise InputError("images have no missing wedge: leave the tilt range out.")
+
+    def _check_ranges(self) -> None:
+        above = {
+            "rotation_range": 0.0,
+            "translation_range": 0.0,
+            "scale_range": 1.0,
+            "contrast_range": 1.0,
+            "brightness_range": 0.0,
+            "mask_radius": 0.0,
+        }
+        for name, bound in above.items():
+            value = getattr(self, name)
+            if value is not None and not value > bound:
+                raise InputError(
+                    f"{name} must be above {bound:g}, got {value}; leave it out to infer none."
+                )
+        if self.rotation_range is not None and self.rotation_range > pi:
+            raise InputError(f"rotation_range must be at most pi, got {self.rotation_range}.")
+        if self.hypotheses > 1 and self.rotation_range != pi:
+            raise InputError("several hypotheses need a rotation_range of pi.")
+        if not self.infers:
+            raise InputError("there is nothing to infer: give the range of a transformation.")
+
+    @property
+    def infers(self) -> frozenset[str]:
+        """Which transformations are inferred."""
+        ranges = {
+            "rotation": self.rotation_range,
+            "translation": self.translation_range,
+            "scale": self.scale_range,
+            "contrast": self.contrast_range or self.brightness_range,
+        }
+        return frozenset(name for name, value in ranges.items() if value is not None)
+
+    @property
+    def wedge(self) -> MissingWedge | None:
+        """What the tilt series measures; None where it measures all."""
+        if self.tilt_min_deg is None or self.tilt_max_deg is None:
+            return None
+        return MissingWedge(
+            tilt_min_deg=self.tilt_min_deg,
+            tilt_max_deg=self.tilt_max_deg,
+            tilt_axis=self.tilt_axis,
+        )
+
+    @property
+    def radius(self) -> float:
+        """Of what counts, in pixels."""
+        return self.mask_radius or (self.box_size - 1) // 2
