@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from tiny import SETTINGS
 from typer.testing import CliRunner, Result
 
 from napari_equipose import __version__
@@ -23,10 +24,7 @@ from napari_equipose.simulation import multi_object_scene, rotated_digits, sampl
 from napari_equipose.training import TrainingRun, checkpoint_path, read_run, write_run
 
 EQUIPOSE = str(Path(sys.executable).with_name("equipose"))
-TINY = [
-    *("--set", "fields=4", "--set", "n_rotations=4", "--set", "generator_width=8"),
-    *("--set", "n_features=8", "--set", "steps_per_epoch=2", "--set", "batch_size=8"),
-]
+TINY = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
 
 def run(*arguments: object) -> Result:

@@ -8,22 +8,10 @@ import pytest
 from napari._app_model import get_app_model
 from napari.utils.shortcuts import default_shortcuts
 from npe2 import PluginManifest
+from qtpy import QtWidgets
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QKeySequence, QShortcut
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractItemView,
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QApplication,
-    QComboBox,
-    QLineEdit,
-    QPlainTextEdit,
-    QPushButton,
-    QScrollBar,
-    QTextEdit,
-    QWidget,
-)
+from qtpy.QtWidgets import QPushButton, QScrollBar, QWidget
 
 from napari_equipose.widgets import _help
 from napari_equipose.widgets._help import ManualWindow, page_url, show_page
@@ -34,15 +22,15 @@ if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
 MANIFEST = PluginManifest.from_distribution("napari-equipose")
 PANELS = [widget.display_name for widget in MANIFEST.contributions.widgets]
 CONTROLS = (
-    QAbstractButton,
-    QAbstractItemView,
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QApplication,
-    QComboBox,
-    QLineEdit,
-    QPlainTextEdit,
-    QTextEdit,
+    QtWidgets.QAbstractButton,
+    QtWidgets.QAbstractItemView,
+    QtWidgets.QAbstractSlider,
+    QtWidgets.QAbstractSpinBox,
+    QtWidgets.QApplication,
+    QtWidgets.QComboBox,
+    QtWidgets.QLineEdit,
+    QtWidgets.QPlainTextEdit,
+    QtWidgets.QTextEdit,
 )
 
 
@@ -121,7 +109,8 @@ def focus(panel: QWidget, qtbot) -> QWidget:
     where = next(
         control
         for control in controls_of(panel)
-        if isinstance(control, QAbstractSpinBox | QComboBox) and control.isVisible()
+        if isinstance(control, QtWidgets.QAbstractSpinBox | QtWidgets.QComboBox)
+        and control.isVisible()
     )
     where.setFocus()
     qtbot.waitUntil(where.hasFocus)
@@ -170,7 +159,7 @@ def test_a_run_begun_with_a_key_can_be_ended_with_one(make_napari_viewer, qtbot,
     stopped: list[bool] = []
     panel.stop.clicked.connect(stopped.append)
     qtbot.keyClick(
-        QApplication.focusWidget(), Qt.Key.Key_Period, Qt.KeyboardModifier.ControlModifier
+        QtWidgets.QApplication.focusWidget(), Qt.Key.Key_Period, Qt.KeyboardModifier.ControlModifier
     )
     assert len(stopped) == 1
     panel.set_running(False)

@@ -5,6 +5,7 @@ from math import pi
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from scipy import ndimage
 
@@ -20,7 +21,7 @@ from napari_equipose.inference import (
     suggest_threshold,
 )
 from napari_equipose.inference._refine import Templates, refine_poses
-from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
+from napari_equipose.models import Normalisation, SavedModel, TargetVAE
 from napari_equipose.training import TrainingConfig, fit
 
 SIZE = 25
@@ -47,19 +48,17 @@ def scene(places: np.ndarray, angles: np.ndarray, shape: tuple[int, int]) -> np.
 
 @pytest.fixture(scope="module")
 def saved() -> SavedModel:
-    config = TargetVAEConfig(
+    config = replace(
+        tiny.MODEL,
         box_size=32,
         object_size=SIZE,
         fields=24,
         binning=2,
         content_dim=1,
-        generator="bilinear",
         generator_width=48,
         n_features=64,
         translation_range=6,
         translation_std=3,
-        subpixel=True,
-        enumerate_rotations=True,
         likelihood="bernoulli",
         temperature=0.6,
     )

@@ -24,6 +24,7 @@ from napari.components import ViewerModel
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QWidget
+from tiny import typed
 
 from napari_equipose import _files
 from napari_equipose.inference import _detect as detection
@@ -40,10 +41,7 @@ from napari_equipose.widgets._worker import Ending
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
     pytest.skip("napari's viewer draws on no offscreen platform", allow_module_level=True)
 
-TINY = (
-    "fields=4 n_rotations=4 generator_width=8 n_features=8 steps_per_epoch=2 batch_size=8 "
-    "validation_images=8"
-)
+TINY = typed(validation_images=8)
 STACK = np.random.default_rng(0).normal(size=(40, 24, 24)).astype(np.float32)
 NOISE = np.random.default_rng(1).normal(size=(100, 100)).astype(np.float32)
 

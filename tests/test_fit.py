@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
 from napari_equipose.geometry import InputError
-from napari_equipose.models import LossTerms, Normalisation, TargetVAEConfig, load_model
+from napari_equipose.models import LossTerms, Normalisation, load_model
 from napari_equipose.training import (
     EpochReport,
     TrainingConfig,
@@ -19,17 +20,6 @@ from napari_equipose.training import (
 )
 from napari_equipose.training._batches import split
 
-TINY = TargetVAEConfig(
-    box_size=16,
-    object_size=9,
-    fields=4,
-    generator="bilinear",
-    generator_width=8,
-    n_features=8,
-    translation_range=2,
-    subpixel=True,
-    enumerate_rotations=True,
-)
 QUICK = TrainingConfig(epochs=6, batch_size=8, learning_rate=1e-2)
 
 
@@ -95,7 +85,7 @@ def test_seed_repeats_a_run_and_leaves_the_callers_random_numbers() -> None:
         torch.manual_seed(7)
         from napari_equipose.models import TargetVAE
 
-        job = fit(TargetVAE(TINY), images(), config)
+        job = fit(TargetVAE(tiny.MODEL), images(), config)
         return [report.validation_loss for report in epochs(job)]
 
     assert run(0) == run(0) != run(1)
@@ -110,7 +100,7 @@ def test_resumed_run_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     def start(name: str, resume: bool = False) -> Any:
         return train(
             images(),
-            TINY,
+            tiny.MODEL,
             QUICK,
             normalisation=Normalisation(),
             output=tmp_path / f"{name}.safetensors",
@@ -140,14 +130,14 @@ def test_resumed_run_is_the_same_bit_for_bit(tmp_path: Path) -> None:
 def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     output = tmp_path / "m.safetensors"
     options: dict[str, Any] = {"normalisation": Normalisation(), "output": output, "device": "cpu"}
-    job = train(images(), TINY, QUICK, **options)
+    job = train(images(), tiny.MODEL, QUICK, **options)
     next(report for report in job if isinstance(report, EpochReport))
     job.close()
     with pytest.raises(InputError, match="trained with another images"):
-        next(train(images(30), TINY, QUICK, resume=True, **options))
+        next(train(images(30), tiny.MODEL, QUICK, resume=True, **options))
     checkpoint_path(output).unlink()
     with pytest.raises(InputError, match="no checkpoint to resume from"):
-        next(train(images(), TINY, QUICK, resume=True, **options))
+        next(train(images(), tiny.MODEL, QUICK, resume=True, **options))
 
 
 class Exploding(Level):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
-from test_fit import QUICK, TINY, Level, epochs, images
+from test_fit import QUICK, Level, epochs, images
 
 from napari_equipose.inference import DetectionConfig, Notice, Picks, detect, finish
 from napari_equipose.inference import _detect as detection
@@ -67,7 +68,9 @@ def test_other_errors_are_not_taken_for_it() -> None:
 
 def test_detection_begins_again_with_smaller_tiles(monkeypatch) -> None:
     torch.manual_seed(0)
-    saved = SavedModel(kind="target-vae", model=TargetVAE(TINY), normalisation=Normalisation())
+    saved = SavedModel(
+        kind="target-vae", model=TargetVAE(tiny.MODEL), normalisation=Normalisation()
+    )
     image = np.random.default_rng(0).normal(size=(80, 80)).astype(np.float32)
     config = DetectionConfig(threshold=0.01)
     expected = finish(detect(saved, image, config, device="cpu"))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from tiny import SETTINGS
 
 from napari_equipose import _files
 from napari_equipose.geometry import InputError
@@ -30,15 +31,11 @@ from napari_equipose.training import (
     write_run,
 )
 
-TINY = {
-    **{"fields": 4, "n_rotations": 4, "generator_width": 8, "n_features": 8},
-    **{"steps_per_epoch": 2, "batch_size": 8},
-}
 STACK = np.random.default_rng(0).normal(size=(40, 24, 24)).astype(np.float32)
 
 
 def tiny(**options: Any) -> TrainingRun:
-    return TrainingRun(**({"epochs": 4, "device": "cpu", "settings": TINY} | options))
+    return TrainingRun(**({"epochs": 4, "device": "cpu", "settings": SETTINGS} | options))
 
 
 def from_stack(tmp_path: Path, name: str = "m", **options: Any) -> RunFolder:

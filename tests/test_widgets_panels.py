@@ -15,6 +15,7 @@ from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QWidget
+from tiny import typed
 
 from napari_equipose.inference import finish
 from napari_equipose.io import read_table
@@ -24,10 +25,7 @@ from napari_equipose.widgets import TrainWidget
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._train_job import learn
 
-TINY = (
-    "fields=4 n_rotations=4 generator_width=8 n_features=8 steps_per_epoch=3 batch_size=8 "
-    "validation_images=8"
-)
+TINY = typed(steps_per_epoch=3, validation_images=8)
 RNG = np.random.default_rng(0)
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
@@ -292,13 +290,19 @@ def job_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("Equipose")]
 
 
+def learning(viewer: Any, qtbot: Any, *, epochs: int, until: int) -> TrainWidget:
+    """Open the sample and the panel, and learn until an epoch is done."""
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=epochs)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= until, timeout=60_000)
+    return panel
+
+
 def test_training_in_a_process_of_its_own_stops_and_resumes(
     viewer, qtbot, home, own_process
 ) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
-    panel = tiny(open_panel(viewer, "Train"), epochs=12)
-    click(qtbot, panel, "equipose.train.start")
-    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 3, timeout=60_000)
+    panel = learning(viewer, qtbot, epochs=12, until=3)
     assert len(children()) == 1
     assert [row.count for row in panel.pictures.rows] == [6, 6, 6]
     click(qtbot, panel, "equipose.train.stop")
@@ -315,10 +319,7 @@ def test_training_in_a_process_of_its_own_stops_and_resumes(
 def test_a_killed_process_is_said_and_the_panel_works_again(
     viewer, qtbot, home, own_process
 ) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
-    panel = tiny(open_panel(viewer, "Train"), epochs=10_000)
-    click(qtbot, panel, "equipose.train.start")
-    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=60_000)
+    panel = learning(viewer, qtbot, epochs=10_000, until=1)
     children()[0].kill()
     wait(qtbot, panel, 10)
     assert len(messages()) == 1 and "SIGKILL" in messages()[0]
@@ -330,10 +331,7 @@ def test_the_viewer_closed_during_a_run_ends_it_and_keeps_it(
     make_napari_viewer, qtbot, home, own_process
 ) -> None:
     viewer = make_napari_viewer()
-    viewer.open_sample("napari-equipose", "ecoli")
-    panel = tiny(open_panel(viewer, "Train"), epochs=10_000)
-    click(qtbot, panel, "equipose.train.start")
-    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=60_000)
+    learning(viewer, qtbot, epochs=10_000, until=1)
     viewer.close()
     qtbot.waitUntil(lambda: not children() and not job_threads(), timeout=5_000)
     (run,) = unfinished_runs(home / "equipose")
