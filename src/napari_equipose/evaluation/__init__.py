@@ -7,6 +7,7 @@ rotations in a full turn that look alike.
 """
 
 from ._clusters import clustering_accuracy
+from ._content import ContentScores, content_scores
 from ._masks import MaskObjects, objects_from_masks
 from ._picks import Matches, PickScores, average_precision, best_f1, match_picks, pick_scores
 from ._poses import (
@@ -17,9 +18,12 @@ from ._poses import (
     rotation_resultant,
     translation_correlation,
 )
+from ._rotations import GeodesicErrors, geodesic_errors, symmetry_group
 
 __all__ = [
+    "ContentScores",
     "GaugeFreeErrors",
+    "GeodesicErrors",
     "MaskObjects",
     "Matches",
     "PickScores",
@@ -28,10 +32,13 @@ __all__ = [
     "best_f1",
     "circular_correlation",
     "clustering_accuracy",
+    "content_scores",
     "gauge_free_errors",
+    "geodesic_errors",
     "match_picks",
     "objects_from_masks",
     "pick_scores",
     "rotation_resultant",
+    "symmetry_group",
     "translation_correlation",
 ]
