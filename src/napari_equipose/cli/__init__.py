@@ -11,10 +11,12 @@ from ._demo import demo
 from ._detect import detect
 from ._encode import encode
 from ._info import info
+from ._simulate import simulate
 from ._train import train
 
 # In the order of the help.
 for command in (demo, train, encode, detect, info):
     app.command()(command)
+app.add_typer(simulate)
 
 __all__ = ["app", "main"]

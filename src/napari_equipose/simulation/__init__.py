@@ -28,15 +28,27 @@ from ._scenes import (
     shape_pictures,
 )
 from ._structures import Structure, read_pdb
+from ._subtomograms import (
+    DensityMap,
+    SubtomogramConfig,
+    Subtomograms,
+    SubtomogramTruth,
+    simulate_subtomograms,
+    structure_map,
+)
 
 __all__ = [
     "SHAPES",
+    "DensityMap",
     "MicrographConfig",
     "MicrographTruth",
     "Scene",
     "SceneTruth",
     "SimulatedMicrograph",
     "Structure",
+    "SubtomogramConfig",
+    "SubtomogramTruth",
+    "Subtomograms",
     "digit_scene",
     "multi_object_scene",
     "read_pdb",
@@ -48,4 +60,6 @@ __all__ = [
     "sample_shapes",
     "shape_pictures",
     "simulate_micrograph",
+    "simulate_subtomograms",
+    "structure_map",
 ]
