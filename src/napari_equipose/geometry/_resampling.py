@@ -60,13 +60,16 @@ def remove_poses(
 def resample(images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int] | None) -> Tensor:
     """Read images at ``M x + shift`` for all ``x`` of a box, from the centre pixel."""
     shape = tuple(images.shape[2:] if shape is None else shape)
+    size = torch.tensor(images.shape[2:]).to(matrix)
+    centre = torch.tensor([box_centre(n) for n in images.shape[2:]]).to(matrix)
+    # grid_sample wants (x, y, z) from -1 to 1 over the box; to say so in the motion itself saves
+    # passes over all points
+    shift = (2 * (shift + centre) + 1) / size - 1
+    matrix = matrix * (2 / size)[:, None]
     points = centred_grid(shape).to(images).reshape(1, -1, len(shape))
-    points = points @ matrix.mT + shift.unsqueeze(-2)
-    size = torch.tensor(images.shape[2:]).to(points)
-    centre = torch.tensor([box_centre(n) for n in images.shape[2:]]).to(points)
-    normalised = (2 * (points + centre) + 1) / size - 1  # align_corners=False
-    # grid_sample reads (x, y, z); one long row is what it is quickest with
-    grid = normalised.flip(-1).unflatten(1, (*[1] * (len(shape) - 1), -1))
+    grid = points @ matrix.flip(1).mT + shift.flip(1).unsqueeze(1)
+    # one long row is what grid_sample is quickest with
+    grid = grid.unflatten(1, (*[1] * (len(shape) - 1), -1))
     sampled = F.grid_sample(images, grid, align_corners=False)
     return sampled.reshape(*images.shape[:2], *shape)
 
