@@ -45,10 +45,10 @@ class Harmony(nn.Module):
     Notes
     -----
     Ours beside the paper: every ``x_k`` is one resampling of the image as it came, also that of
-    the copy. The copy is transformed over the whole ranges from where the image is believed to
-    rest, so that it stays within them. Errors count by the size and the gain of the object in its
-    image; otherwise it would pay to call every object large and bright. The missing wedge and
-    several hypotheses are options.
+    the copy. Errors count by the size and the gain of the object in its image, and what of an
+    image does not come to rest within the box counts in full: otherwise it would pay to call
+    objects large and bright, to move them out of the box, and to blur noise by interpolation. The
+    missing wedge and several hypotheses are options.
 
     References
     ----------
@@ -104,8 +104,7 @@ class Harmony(nn.Module):
         rest = chosen.bring_to_rest(images)
 
         with torch.no_grad():
-            fresh = self.ranges.random(len(images), images)
-            relation = fresh.compose(chosen.inverse())
+            relation = self.ranges.random(len(images), images)
             copies = relation.apply(images)
             if config.wedge is not None:
                 copies = config.wedge.apply(copies)
@@ -115,10 +114,12 @@ class Harmony(nn.Module):
         whole = relation.inverse().compose(chosen_copy)
         rest_copy = whole.bring_to_rest(images)
 
+        left_out = self._left_out(images, rest, chosen)
+        left_out_copy = self._left_out(images, rest_copy, whole)
         parts = {
-            "decoded": self._dissimilarity(drawn, rest, chosen),
-            "aligned": self._dissimilarity(rest, rest_copy, chosen, whole),
-            "decoded_copy": self._dissimilarity(drawn_copy, rest_copy, whole),
+            "decoded": self._energy(drawn - rest, chosen) + left_out,
+            "aligned": self._energy(rest - rest_copy, chosen, whole) + left_out + left_out_copy,
+            "decoded_copy": self._energy(drawn_copy - rest_copy, whole) + left_out_copy,
         }
         parts = {name: gamma * value.mean() for name, value in parts.items()}
         parts["kl_content"] = _content_kl(reading, reading_copy).mean()
@@ -157,32 +158,37 @@ class Harmony(nn.Module):
         shift = proposals.translation * (side / self.config.box_size)
         proposals = proposals._replace(translation=shift)
         rest = proposals.bring_to_rest(small)
-        misfit = self._dissimilarity(drawn, rest, proposals)
+        misfit = self._energy(drawn - rest, proposals) + self._left_out(small, rest, proposals)
         return misfit.reshape(-1, hypotheses)
 
-    def _dissimilarity(self, first: Tensor, second: Tensor, *measured: Transforms) -> Tensor:
-        """Sum of squared errors (n,) between objects at rest, in the units of their images.
+    def _energy(self, volumes: Tensor, *measured: Transforms) -> Tensor:
+        """Sum of squares (n,) of differences at rest, in the units of the images.
 
         Parameters
         ----------
-        first, second : Tensor, shape (n, channels, ...)
+        volumes : Tensor, shape (n, channels, ...)
         *measured : Transforms
-            Of the images that the two were brought to rest from: what these did not measure does
-            not count, and what they show larger or brighter counts more.
+            Of the images that were brought to rest: what these did not measure does not count,
+            and what they show larger or brighter counts more.
         """
-        side, d = first.shape[-1], self.config.dimensions
+        side, d = volumes.shape[-1], self.config.dimensions
         log_scale = torch.stack([t.log_scale for t in measured]).mean(0)
         log_gain = torch.stack([t.log_gain for t in measured]).mean(0)
+        # What lies this far from the object in its image, whatever the object's size.
         radius = self.config.radius * side / self.config.box_size / log_scale.exp()
-        distance = centred_grid((side,) * d).to(first).norm(dim=-1)
+        distance = centred_grid((side,) * d).to(volumes).norm(dim=-1)
         inside = (radius.reshape(-1, *[1] * d) - distance) / _EDGE
-        error = (first - second) * inside.clamp(0, 1).unsqueeze(1)
-        weight = (d * log_scale + 2 * log_gain).exp()
-        energy = error.square().flatten(1).sum(1)
+        volumes = volumes * inside.clamp(0, 1).unsqueeze(1)
+        energy = volumes.square().flatten(1).sum(1)
         if self.config.wedge is not None:
-            energy = self._measured_energy(error, *(t.rotation for t in measured))
-        weighted: Tensor = weight * energy
+            energy = self._measured_energy(volumes, *(t.rotation for t in measured))
+        weighted: Tensor = energy * (d * log_scale + 2 * log_gain).exp()
         return weighted
+
+    def _left_out(self, images: Tensor, rest: Tensor, chosen: Transforms) -> Tensor:
+        """Energy (n,) of images that is not in what was brought to rest."""
+        offset = chosen.offset.reshape(-1, *[1] * (images.ndim - 1))
+        return (images - offset).square().flatten(1).sum(1) - self._energy(rest, chosen)
 
     def _measured_energy(self, volumes: Tensor, *rotations: Tensor) -> Tensor:
         """Energy (n,) of the Fourier coefficients that all of some turned wedges hold.

@@ -13,7 +13,8 @@ SMALLEST_BOX, LARGEST_BOX = 16, 96
 class HarmonyConfig:
     """All that is needed to rebuild the network and its loss, and nothing about its training.
 
-    A transformation whose range is None is not inferred.
+    A range says how far images are transformed; copies are transformed as far again in training,
+    so up to twice the range is inferred. A transformation whose range is None is not inferred.
     """
 
     box_size: int

@@ -99,16 +99,20 @@ class TransformRanges:
         return sum(self.sizes)
 
     def bounded(self, numbers: Tensor) -> Transforms:
-        """Transformations of any numbers (n, n_numbers), bounded by tanh and by the circle."""
+        """Transformations of any numbers (n, n_numbers), bounded by tanh and by the circle.
+
+        The bounds are twice the ranges: an image that is at the end of them may be transformed
+        as far again for its copy.
+        """
         turn, shift, *others = numbers.split(self.sizes, dim=-1)
         config = self.config
         log_scale, log_gain, offset = (value.squeeze(-1) for value in others)
         return Transforms(
             self._rotation(turn),
-            _within(config.translation_range, shift),
-            _within(_log(config.scale_range), log_scale),
-            _within(_log(config.contrast_range), log_gain),
-            _within(config.brightness_range, offset),
+            _within(_twice(config.translation_range), shift),
+            _within(_twice(_log(config.scale_range)), log_scale),
+            _within(_twice(_log(config.contrast_range)), log_gain),
+            _within(_twice(config.brightness_range), offset),
         )
 
     def random(self, n: int, like: Tensor) -> Transforms:
@@ -121,7 +125,8 @@ class TransformRanges:
         if d == 2:
             rotation = rotation_matrix_2d(uniform(config.rotation_range, n))
         elif config.rotation_range is not None and not self.whole_turns:
-            rotation = self._rotation(torch.randn(n, 3).to(like))
+            axis = F.normalize(torch.randn(n, 3).to(like), dim=-1)
+            rotation = _turn_about(axis * uniform(config.rotation_range, n, 1))
         else:
             rotation = random_rotations(n, like)
         if config.rotation_range is None:
@@ -143,14 +148,11 @@ class TransformRanges:
         if self.whole_turns:
             cos, sin = F.normalize(numbers, dim=-1).unbind(-1)
             return torch.stack((cos, -sin, sin, cos), -1).reshape(-1, 2, 2)
+        bound = min(2 * config.rotation_range, pi)
         if d == 2:
-            return rotation_matrix_2d(_within(config.rotation_range, numbers.squeeze(-1)))
+            return rotation_matrix_2d(_within(bound, numbers.squeeze(-1)))
         length = numbers.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-        z, y, x = (numbers * (config.rotation_range * length.tanh() / length)).unbind(-1)
-        zero = torch.zeros_like(z)
-        rows = torch.stack((zero, -x, y, x, zero, -z, -y, z, zero), -1)
-        matrix: Tensor = torch.linalg.matrix_exp(rows.unflatten(-1, (3, 3)))
-        return matrix
+        return _turn_about(numbers * (bound * length.tanh() / length))
 
     def starts(self) -> Tensor:
         """Rotations (hypotheses, d, d), far from one another, that the hypotheses start from."""
@@ -164,6 +166,19 @@ class TransformRanges:
             chosen.append(int(apart.argmax()))
             apart = np.minimum(apart, (group[chosen[-1]].inv() * group).magnitude())
         return torch.from_numpy(group[chosen].as_matrix()).float()
+
+
+def _turn_about(vectors: Tensor) -> Tensor:
+    """Rotations (n, 3, 3) about vectors (n, 3), in order (z, y, x), by their length in radians."""
+    z, y, x = vectors.unbind(-1)
+    zero = torch.zeros_like(z)
+    rows = torch.stack((zero, -x, y, x, zero, -z, -y, z, zero), -1)
+    matrix: Tensor = torch.linalg.matrix_exp(rows.unflatten(-1, (3, 3)))
+    return matrix
+
+
+def _twice(bound: float | None) -> float | None:
+    return None if bound is None else 2 * bound
 
 
 def _log(factor: float | None) -> float | None:
