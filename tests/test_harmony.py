@@ -125,7 +125,17 @@ def test_bounded_transformations_stay_within_their_ranges(
         assert angle.max() <= limit + 1e-3 and angle.max() >= 0.9 * limit
 
 
-@pytest.mark.parametrize("config", [PLANE, ALL, SPACE, WEDGE, replace(SPACE, rotation_range=0.5)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        PLANE,
+        ALL,
+        SPACE,
+        WEDGE,
+        replace(SPACE, rotation_range=0.5),
+        replace(PLANE, box_size=32, binning=2),
+    ],
+)
 def test_loss_is_the_sum_of_its_parts_and_teaches_all(config: HarmonyConfig) -> None:
     model = make(config)
     terms = model.loss(boxes(config))
@@ -152,6 +162,17 @@ def test_gamma_follows_the_paper_or_is_given() -> None:
         torch.testing.assert_close(rule[name], value)
         factor = 1 if name == "kl_content" else 5
         torch.testing.assert_close(value, factor * plain[name])
+
+
+def test_held_content_is_that_of_no_image() -> None:
+    model = make(PLANE)
+    seen: list[torch.Tensor] = []
+    decode = model.decoder.forward
+    model.decoder.forward = lambda z: (seen.append(z), decode(z))[1]  # type: ignore[method-assign]
+    for held in (True, False):
+        model.hold_content(held)
+        model.loss(boxes(PLANE))
+    assert all((z == 0).all() for z in seen[:2]) and all((z != 0).any() for z in seen[2:])
 
 
 def misfit(
@@ -224,7 +245,10 @@ def test_wedge_is_neither_content_nor_pose() -> None:
     assert (common / alone - 1).abs().max() < 0.1
 
 
-@pytest.mark.parametrize("config", [ALL, replace(WEDGE, box_size=19, hypotheses=12)])
+@pytest.mark.parametrize(
+    "config",
+    [ALL, replace(WEDGE, box_size=19, hypotheses=12), replace(WEDGE, box_size=33, binning=2)],
+)
 def test_what_is_inferred_has_its_names_and_shapes(config: HarmonyConfig) -> None:
     model = make(config).eval()
     images = boxes(config)
@@ -261,6 +285,25 @@ def test_best_hypothesis_is_the_one_that_fits() -> None:
     poses, misfit = model.propose(images)
     assert misfit.shape == (4, 12) and (misfit.diff(dim=1) >= 0).all()
     torch.testing.assert_close(poses.rotation[::12], chosen.rotation)
+
+
+@pytest.mark.parametrize("size", [32, 33])
+def test_binned_boxes_have_poses_in_pixels_of_the_whole(size: int) -> None:
+    """A picture put into a box at a pose rests again at what stands for that pose when binned."""
+    model = make(replace(PLANE, box_size=size, binning=2)).eval()
+    spot = smooth_ball_mask(16, 2.5, 5.0)[8][None, None]
+    seed = spot.roll(3, -1) + 0.5 * spot.roll(-2, -2)
+    model.decoder.forward = lambda content: seed  # type: ignore[method-assign]
+    pose = Poses(torch.tensor([0.6]), torch.tensor([[3.0, -2.0]]))
+    whole = model.generate(torch.zeros(1, 1), pose)
+    assert whole.shape[-1] == size
+    zero = torch.zeros(1)
+    seen = Transforms(pose.matrix, pose.translation * 16 / size, zero, zero, zero)
+    rest = seen.bring_to_rest(model._reduced(whole))
+    assert (rest - seed).norm() < 0.15 * seed.norm()
+    still = Transforms(pose.matrix, pose.translation, zero, zero, zero)
+    assert (still.bring_to_rest(model._reduced(whole)) - seed).norm() > 0.5 * seed.norm()
+    torch.testing.assert_close(model._poses(seen).translation, pose.translation)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -304,6 +347,7 @@ def test_boxes_of_unequal_sides_are_refused() -> None:
         ({"dimensions": 3, "tilt_min_deg": 10.0, "tilt_max_deg": 10.0}, "tilt range must run"),
         ({"hypotheses": 4, "rotation_range": 1.0}, "need a rotation_range of pi"),
         ({"gamma": 0.0}, "gamma must be positive"),
+        ({"binning": 2}, "boxes of 17 pixels binned by 2 are smaller than 10; bin less"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, float], message: str) -> None:

@@ -12,6 +12,7 @@ from ..geometry import (
     centred_grid,
     fourier_ball,
     fourier_crop,
+    resample,
 )
 from ._harmony_config import HarmonyConfig
 from ._harmony_networks import ConvEncoder, PictureDecoder
@@ -20,6 +21,7 @@ from ._interface import Capabilities, LossTerms, Posterior
 
 _EDGE = 2.0  # pixels over which the mask falls
 _LOG_STD_RANGE = (-8.0, 4.0)
+_LEAST_COARSE_SIDE = 12  # pixels of the boxes on which proposals are compared
 
 
 class Reading(NamedTuple):
@@ -70,6 +72,7 @@ class Harmony(nn.Module):
         self.encoder = ConvEncoder(config, sum(self.sizes))
         self.decoder = PictureDecoder(config)
         self.register_buffer("start", self.ranges.starts(), persistent=False)
+        self._content_held = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -95,8 +98,7 @@ class Harmony(nn.Module):
             brought to rest, in the image; ``aligned``, between the objects of image and copy;
             ``decoded_copy``. And ``kl_content``, between the two distributions of the content.
         """
-        self._check(images)
-        config = self.config
+        images, config = self._reduced(images), self.config
         gamma = config.gamma or (config.training_size or len(images)) / len(images)
         reading = self._read(images)
         drawn = self.decoder(self._sample(reading))
@@ -134,7 +136,13 @@ class Harmony(nn.Module):
             proposals._replace(rotation=rotation), content, log_std.clamp(*_LOG_STD_RANGE)
         )
 
+    def hold_content(self, held: bool) -> None:
+        """Draw all objects with content zero in training, so that they agree on one frame."""
+        self._content_held = held
+
     def _sample(self, reading: Reading) -> Tensor:
+        if self._content_held:
+            return torch.zeros_like(reading.content)
         return reading.content + reading.log_std.exp() * torch.randn_like(reading.content)
 
     def _choose(self, images: Tensor, proposals: Transforms, drawn: Tensor) -> Transforms:
@@ -147,15 +155,16 @@ class Harmony(nn.Module):
 
     @torch.no_grad()
     def _misfits(self, images: Tensor, proposals: Transforms, drawn: Tensor) -> Tensor:
-        """Dissimilarity (n, hypotheses) of each proposal, on boxes of half the size.
+        """Sum of squared errors (n, hypotheses) of each proposal, on boxes of half the size.
 
         It is the coarse features that tell unlike rotations apart.
         """
-        hypotheses, side = self.config.hypotheses, self.config.box_size // 2
+        config, hypotheses = self.config, self.config.hypotheses
+        side = min(config.side, max(config.side // 2, _LEAST_COARSE_SIDE))
         small, drawn = (
             fourier_crop(value, side).repeat_interleave(hypotheses, 0) for value in (images, drawn)
         )
-        shift = proposals.translation * (side / self.config.box_size)
+        shift = proposals.translation * (side / config.side)
         proposals = proposals._replace(translation=shift)
         rest = proposals.bring_to_rest(small)
         misfit = self._energy(drawn - rest, proposals) + self._left_out(small, rest, proposals)
@@ -175,7 +184,7 @@ class Harmony(nn.Module):
         log_scale = torch.stack([t.log_scale for t in measured]).mean(0)
         log_gain = torch.stack([t.log_gain for t in measured]).mean(0)
         # What lies this far from the object in its image, whatever the object's size.
-        radius = self.config.radius * side / self.config.box_size / log_scale.exp()
+        radius = self.config.radius * side / log_scale.exp()
         distance = centred_grid((side,) * d).to(volumes).norm(dim=-1)
         inside = (radius.reshape(-1, *[1] * d) - distance) / _EDGE
         volumes = volumes * inside.clamp(0, 1).unsqueeze(1)
@@ -211,12 +220,12 @@ class Harmony(nn.Module):
     @torch.no_grad()
     def infer(self, images: Tensor) -> Posterior:
         """Most likely transformation, and the content, of images or volumes."""
-        self._check(images)
+        images = self._reduced(images)
         reading = self._read(images)
         best = self._choose(images, reading.proposals, self.decoder(reading.content))
         config = self.config
         return Posterior(
-            best.poses,
+            self._poses(best),
             reading.content,
             reading.log_std.exp(),
             scale=None if config.scale_range is None else best.scale,
@@ -235,12 +244,12 @@ class Harmony(nn.Module):
         misfit : Tensor, shape (n, hypotheses)
             Sum of squared errors against what is drawn, on boxes of half the size.
         """
-        self._check(images)
+        images = self._reduced(images)
         reading = self._read(images)
         drawn = self.decoder(reading.content)
         misfit, order = self._misfits(images, reading.proposals, drawn).sort(1)
         first = torch.arange(len(images), device=order.device) * self.config.hypotheses
-        return reading.proposals.rows((first[:, None] + order).flatten()).poses, misfit
+        return self._poses(reading.proposals.rows((first[:, None] + order).flatten())), misfit
 
     @torch.no_grad()
     def generate(
@@ -264,15 +273,26 @@ class Harmony(nn.Module):
         Tensor, shape (n, channels, box_size, box_size), or with a third box_size
         """
         drawn: Tensor = self.decoder(content)
-        d = self.config.dimensions
-        shape = (box_size or self.config.box_size,) * d
-        zero = content.new_zeros(len(content))
+        config, d = self.config, self.config.dimensions
+        factor = config.side / config.box_size
         if poses is None:
             eye = torch.eye(d).to(content).expand(len(content), d, d)
-            placed = Transforms(eye, zero[:, None].expand(-1, d), zero, zero, zero)
+            matrix, shift = eye, content.new_zeros(len(content), d)
         else:
-            placed = Transforms(poses.matrix, poses.translation, zero, zero, zero)
-        return placed.apply(drawn, shape)
+            matrix, shift = poses.inverse().matrix, poses.inverse().translation
+        shape = (box_size or config.box_size,) * d
+        return resample(drawn, matrix * factor, shift * factor, shape)
+
+    def _poses(self, transforms: Transforms) -> Poses | Poses3D:
+        """The rigid part of transformations, in pixels of the boxes as they came."""
+        poses = transforms.poses
+        shift = poses.translation * (self.config.box_size / self.config.side)
+        return poses._replace(translation=shift)
+
+    def _reduced(self, images: Tensor) -> Tensor:
+        """What the networks see of boxes."""
+        self._check(images)
+        return images if self.config.binning == 1 else fourier_crop(images, self.config.side)
 
     def _check(self, images: Tensor) -> None:
         config = self.config

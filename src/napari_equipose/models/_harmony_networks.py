@@ -17,9 +17,9 @@ class ConvEncoder(nn.Module):
     def __init__(self, config: HarmonyConfig, n_outputs: int) -> None:
         super().__init__()
         conv = nn.Conv3d if config.dimensions == 3 else nn.Conv2d
-        side, n_in = config.box_size, config.channels
+        side, n_in = config.side, config.channels
         layers: list[nn.Module] = []
-        for number in range(ceil(log2(config.box_size / _LEAST_SIDE))):
+        for number in range(ceil(log2(config.side / _LEAST_SIDE))):
             n_out = config.width * 2 ** min(number, 3)
             layers += [conv(n_in, n_out, 3, stride=2, padding=1), nn.GroupNorm(4, n_out)]
             layers += [nn.LeakyReLU(0.1)]
@@ -51,8 +51,8 @@ class PictureDecoder(nn.Module):
         super().__init__()
         self.config = config
         transposed = nn.ConvTranspose3d if config.dimensions == 3 else nn.ConvTranspose2d
-        n_layers = ceil(log2(config.box_size / _LEAST_SIDE))
-        side = -(-config.box_size // 2**n_layers)
+        n_layers = ceil(log2(config.side / _LEAST_SIDE))
+        side = -(-config.side // 2**n_layers)
         widths = [config.width * 2 ** min(n_layers - k, 2) for k in range(n_layers)]
         layers: list[nn.Module] = []
         for number, n_in in enumerate(widths):
@@ -75,9 +75,9 @@ class PictureDecoder(nn.Module):
         """Contents (n, content_dim) to boxes (n, channels, ...)."""
         config = self.config
         drawn: Tensor = self.pictures(self.seed)
-        first = box_centre(drawn.shape[-1]) - box_centre(config.box_size)
+        first = box_centre(drawn.shape[-1]) - box_centre(config.side)
         for axis in range(2, drawn.ndim):
-            drawn = drawn.narrow(axis, first, config.box_size)
+            drawn = drawn.narrow(axis, first, config.side)
         flat = drawn.reshape(config.n_pictures, -1)
         boxes: Tensor = self.mix(content) @ flat
         return boxes.reshape(len(content), config.channels, *drawn.shape[2:])

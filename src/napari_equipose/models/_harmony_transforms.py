@@ -21,7 +21,10 @@ from ._harmony_config import HarmonyConfig
 
 
 class Transforms(NamedTuple):
-    """What was done to each of ``n`` objects: ``image(s R x + t) = gain rest(x) + offset``."""
+    """What was done to each of ``n`` objects: ``image(s R x + t) = gain rest(x) + offset``.
+
+    Lengths are pixels of the boxes that the networks see.
+    """
 
     rotation: Tensor  # (n, d, d), acts on columns ((z,) y, x)
     translation: Tensor  # (n, d), pixels
@@ -89,6 +92,7 @@ class TransformRanges:
     def __init__(self, config: HarmonyConfig) -> None:
         self.config = config
         self.whole_turns = config.rotation_range == pi
+        self.shift = (config.translation_range or 0.0) * config.side / config.box_size
         d = config.dimensions
         turn = {2: 2 if self.whole_turns else 1, 3: 6 if self.whole_turns else 3}[d]
         self.sizes = [turn, d, 1, 1, 1]
@@ -109,7 +113,7 @@ class TransformRanges:
         log_scale, log_gain, offset = (value.squeeze(-1) for value in others)
         return Transforms(
             self._rotation(turn),
-            _within(_twice(config.translation_range), shift),
+            _within(2 * self.shift or None, shift),
             _within(_twice(_log(config.scale_range)), log_scale),
             _within(_twice(_log(config.contrast_range)), log_gain),
             _within(_twice(config.brightness_range), offset),
@@ -133,7 +137,7 @@ class TransformRanges:
             rotation = torch.eye(d).to(like).expand(n, d, d)
         return Transforms(
             rotation,
-            uniform(config.translation_range, n, d),
+            uniform(self.shift, n, d),
             uniform(_log(config.scale_range), n),
             uniform(_log(config.contrast_range), n),
             uniform(config.brightness_range, n),
