@@ -13,6 +13,7 @@ from napari_equipose.evaluation import gauge_free_errors, match_picks, pick_scor
 from napari_equipose.geometry import InputError, Poses, apply_poses
 from napari_equipose.inference import (
     DetectionConfig,
+    calibrate,
     detect,
     encode,
     finish,
@@ -217,3 +218,23 @@ def test_suggested_threshold_parts_two_kinds_of_scores() -> None:
     rng = np.random.default_rng(0)
     scores = np.concatenate((rng.uniform(0.03, 0.06, 300), rng.uniform(0.3, 0.7, 100)))
     assert 0.06 < suggest_threshold(scores) < 0.3
+
+
+def test_suggested_threshold_keeps_objects_of_one_kind_of_score() -> None:
+    rng = np.random.default_rng(0)
+    objects, chance = rng.lognormal(np.log(0.08), 0.2, 200), rng.uniform(0.02, 0.05, 100)
+    threshold = suggest_threshold(np.concatenate((objects, chance[:10])), chance)
+    assert (objects >= threshold).mean() > 0.95
+    assert suggest_threshold(objects) > np.median(objects) / 1.2  # blind to chance: halves them
+
+
+def test_calibrated_threshold_parts_objects_from_noise(saved) -> None:
+    rng = np.random.default_rng(1)
+    places = np.stack(np.mgrid[20:260:40, 20:260:40], -1).reshape(-1, 2).astype(float)
+    image = scene(places, rng.uniform(0, 6, len(places)), (260, 260))
+    image = image + rng.normal(0, 0.35, image.shape)
+    threshold = finish(calibrate(saved, [image]))
+    picks = finish(detect(saved, image, DetectionConfig(threshold=threshold, rounds=1)))
+    assert pick_scores(picks.positions, places, 4).f1 > 0.8
+    lower = finish(detect(saved, image, DetectionConfig(threshold=0.02, rounds=1)))
+    assert pick_scores(lower.positions, places, 4).f1 < 0.4

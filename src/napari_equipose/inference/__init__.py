@@ -2,12 +2,13 @@
 
 from ._align import align, average
 from ._cluster import cluster
-from ._detect import DetectionConfig, Picks, detect, suggest_threshold, threshold_of
+from ._detect import DetectionConfig, Picks, detect, threshold_of
 from ._encode import Encoding, encode, least_score
 from ._frames import agree_on_frames
 from ._isolate import IsolatedBoxes, isolate
 from ._long_axis import long_axis
 from ._progress import Notice, Progress, Watched, finish
+from ._threshold import calibrate, suggest_threshold
 
 __all__ = [
     "DetectionConfig",
@@ -20,6 +21,7 @@ __all__ = [
     "agree_on_frames",
     "align",
     "average",
+    "calibrate",
     "cluster",
     "detect",
     "encode",

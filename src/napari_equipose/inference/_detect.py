@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from ..geometry import InputError, wrap_angle
@@ -17,9 +16,7 @@ from ._peaks import Candidates, find_candidates
 from ._progress import Notice, Progress
 from ._refine import Templates
 
-_USUAL_THRESHOLD = 0.2
-_MOST_THRESHOLD = 0.5
-_LEAST_THRESHOLD = 0.02
+USUAL_THRESHOLD = 0.2
 _LEAST_TILE = 16
 
 
@@ -29,7 +26,7 @@ class DetectionConfig:
 
     threshold: float | None = None
     """Objects of a lower score are left out; by default what the model's training images
-    suggest, see `suggest_threshold`."""
+    suggest, see `calibrate`."""
     min_distance: float | None = None
     """Candidates are at least so many pixels apart; by default an eighth of the object size."""
     rounds: int = 2
@@ -111,20 +108,7 @@ def detect(
 
 def threshold_of(saved: SavedModel) -> float:
     """Score that parts objects from chance fits in the images a model was trained on."""
-    return float(saved.record.get("threshold", _USUAL_THRESHOLD))
-
-
-def suggest_threshold(scores: NDArray[np.floating[Any]]) -> float:
-    """Part true objects from chance fits by the scores of one search with a low threshold.
-
-    Chance fits crowd at low scores, by factors rather than by differences: Otsu's threshold on
-    the logarithm. It is not let above a half, which chance hardly reaches in images of little
-    noise, where most of what is found is true.
-    """
-    counted = np.asarray(scores)[np.asarray(scores) > _LEAST_THRESHOLD]
-    if len(counted) < 20:
-        return _USUAL_THRESHOLD
-    return float(min(np.exp(threshold_otsu(np.log(counted))), _MOST_THRESHOLD))
+    return float(saved.record.get("threshold", USUAL_THRESHOLD))
 
 
 def search(
@@ -133,16 +117,22 @@ def search(
     config: DetectionConfig,
     threshold: float,
     device: str = "auto",
+    negative: bool = False,
 ) -> Generator[Progress | Notice, None, tuple["Objects", Explanation]]:
     """Do the work of `detect`; return the objects with all that was used to draw them.
 
-    The explanation's residual is the normalised image without the objects.
+    The explanation's residual is the normalised image without the objects. With ``negative``
+    the image is mirrored about its median first, so that what is found are chance fits.
     """
     _check(saved, image)
     target, tile = choose_device(device), config.tile_size
+    normalised = np.moveaxis(np.atleast_3d(saved.normalisation.of_image(image)), -1, 0)
+    if negative:
+        normalised = 2 * np.median(normalised, (1, 2), keepdims=True) - normalised
+    pixels = torch.from_numpy(np.ascontiguousarray(normalised, np.float32))[None]
     while True:
         try:
-            result = yield from _search(saved, image, config, threshold, target, tile)
+            result = yield from _search(saved, pixels.to(target), config, threshold, tile)
             return result
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -160,17 +150,14 @@ def search(
 
 def _search(
     saved: SavedModel,
-    image: NDArray[Any],
+    pixels: Tensor,
     config: DetectionConfig,
     threshold: float,
-    target: torch.device,
     tile_size: int,
 ) -> Generator[Progress, None, tuple["Objects", Explanation]]:
     model = saved.model
     assert isinstance(model, torch.nn.Module)
-    model.to(target)
-    normalised = np.atleast_3d(saved.normalisation.of_image(image))
-    pixels = torch.from_numpy(np.moveaxis(normalised, -1, 0)).contiguous().to(target)[None]
+    model.to(pixels.device)
     size = model.config.canonical_size
     min_distance = config.min_distance or size / 8
     explanation = Explanation(pixels, size)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..geometry import box_centre
 from ..models import SavedModel
-from ._detect import DetectionConfig, search, suggest_threshold
+from ._detect import DetectionConfig, search
 from ._progress import Notice, Progress
+from ._threshold import suggest_threshold
 
 _LEAST_SCORE = 0.02
 
@@ -23,8 +24,6 @@ class IsolatedBoxes(NamedTuple):
     """Shape (n, channels, box_size, box_size), normalised."""
     positions: NDArray[np.float32]
     """Shape (n, 2), (y, x) in pixels."""
-    threshold: float
-    """The score from which objects were taken."""
 
 
 def isolate(
@@ -66,4 +65,4 @@ def isolate(
         view += own[i]
         boxes[i] = residual[:, top : top + box_size, left : left + box_size]
         view -= own[i]
-    return IsolatedBoxes(boxes, found.position.cpu().numpy().astype(np.float32), threshold)
+    return IsolatedBoxes(boxes, found.position.cpu().numpy().astype(np.float32))

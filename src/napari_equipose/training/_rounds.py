@@ -12,9 +12,18 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..inference import IsolatedBoxes, Notice, Progress, agree_on_frames, isolate, least_score
+from ..inference import (
+    IsolatedBoxes,
+    Notice,
+    Progress,
+    agree_on_frames,
+    calibrate,
+    isolate,
+    least_score,
+)
 from ..models import SavedModel, load_model, save_model
 from ._checkpoint import checkpoint_path
+from ._extent import extent
 from ._prepare_run import PreparedRun
 from ._reports import EpochReport, StepReport
 from ._run_folder import RunFolder
@@ -23,6 +32,8 @@ from ._training_config import TrainingConfig
 
 _FIRST_PART = 0.4
 """Of the epochs and of the time."""
+_ROOM = 1.2
+"""Between the extent of objects and the middle of the boxes that the first round learns from."""
 _LEAST_BOXES = 20
 _CALIBRATION_IMAGES = 3
 
@@ -39,7 +50,8 @@ def train_prepared(
     """Train as `train` does; on large images in two rounds.
 
     Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
-    one typical object from the middle of the boxes, its content held at zero. That model finds
+    one typical object from the middle of the boxes, its content held at zero; the middle is two
+    thirds of the canonical frame, and more where objects are seen to be hollow. That model finds
     objects in the images; each is cut out with the others explained away, and the second round
     learns from those boxes. The threshold that parts objects from chance fits goes into the
     model's record.
@@ -83,10 +95,11 @@ def train_prepared(
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     minutes = whole.minutes and _FIRST_PART * whole.minutes
     first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
-    size = round(model.canonical_size * 2 / 3)
+    part = min(_ROOM * extent(prepared.boxes, model.canonical_size), 1)
+    size = round(model.canonical_size * max(part, 2 / 3))
     rough = replace(model, object_size=size + 1 - size % 2)
     if model.focus is not None:
-        rough = replace(rough, focus=0.6 * model.focus)
+        rough = replace(rough, focus=max(part, 0.6) * model.focus)
     located = checkpoint_path(output).with_name("round1.safetensors")
     if not again:
         settings["checkpoint"] = located.with_name("round1.checkpoint.safetensors")
@@ -175,11 +188,8 @@ def _calibrated(
 ) -> Generator[Progress | Notice, None, SavedModel]:
     """Put the threshold that suits the training images into the model file."""
     saved = load_model(path)
-    thresholds = []
-    for image in prepared.images[:_CALIBRATION_IMAGES]:
-        part = yield from isolate(saved, image, prepared.model_config.box_size, device)
-        thresholds.append(part.threshold)
-    return _with_threshold(path, sum(thresholds) / len(thresholds))
+    images = prepared.images[:_CALIBRATION_IMAGES]
+    return _with_threshold(path, (yield from calibrate(saved, images, device)))
 
 
 def _agree(path: Path, boxes: Tensor, device: str) -> None:
