@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import numcodecs
 import numpy as np
 import pytest
 import tifffile
@@ -22,6 +24,8 @@ import zarr
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.codecs.numcodecs import BZ2, LZ4, LZMA, Zlib
 
 import napari_equipose
 from napari_equipose.geometry import InputError
@@ -317,6 +321,67 @@ def test_image_that_lies_is_refused_and_little_is_allocated(
         tracemalloc.stop()
     assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
     assert not (tmp_path / "harm").exists()
+
+
+# 80 MB of nothing, packed. Each unpacks to all of it, unless it is kept from that.
+BOMB = bytes(8 * 10**7)
+BOMBS: dict[str, Any] = {
+    "zlib": numcodecs.Zlib(9),
+    "gzip": numcodecs.GZip(9),
+    "bz2": numcodecs.BZ2(9),
+    "lzma": numcodecs.LZMA(preset=0),
+    "lz4": numcodecs.LZ4(),
+    "zstd": numcodecs.Zstd(),
+    "blosc": numcodecs.Blosc(),
+}
+
+
+@pytest.fixture(scope="module", params=list(BOMBS))
+def bomb(request: pytest.FixtureRequest) -> tuple[Any, bytes]:
+    codec = BOMBS[request.param]
+    return codec, bytes(codec.encode(BOMB))
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+@pytest.mark.parametrize("form", ["2", "2-filter", "3", "3-shard"])
+def test_chunk_of_a_zarr_array_unpacks_to_no_more_than_it_should(
+    tmp_path: Path, bomb: tuple[Any, bytes], form: str
+) -> None:
+    codec, packed = bomb
+    path = tmp_path / "a.zarr"
+    options: dict[str, Any] = {"compressors": _zarr_3(codec)}
+    if form.startswith("2"):
+        options = {"zarr_format": 2, "compressors": codec}
+    if form == "2-filter":
+        options = {"zarr_format": 2, "compressors": None, "filters": [codec]}
+    if form == "3-shard":
+        options |= {"shards": (32, 32)}
+    data = RNG.integers(0, 9, (32, 32)).astype("<u2")
+    zarr.create_array(path, data=data, chunks=(16, 32), **options)
+    np.testing.assert_array_equal(read_image(path).data, data)
+    chunk = next(file for file in sorted(path.rglob("*0")) if file.is_file())
+    chunk.write_bytes(_shard(packed) if form == "3-shard" else packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="a chunk unpacks to more than"):
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+    finally:
+        tracemalloc.stop()
+
+
+def _zarr_3(codec: Any) -> Any:
+    name, options = codec.codec_id, {k: v for k, v in codec.get_config().items() if k != "id"}
+    own: dict[str, Any] = {"gzip": GzipCodec, "zstd": ZstdCodec, "blosc": BloscCodec}
+    if name in own:
+        return own[name]()
+    return {"zlib": Zlib, "bz2": BZ2, "lzma": LZMA, "lz4": LZ4}[name](**options)
+
+
+def _shard(chunk: bytes) -> bytes:
+    """A shard of two inner chunks, of which the second is missing."""
+    index = np.array([0, len(chunk), 2**64 - 1, 2**64 - 1], "<u8").tobytes()
+    return chunk + index + google_crc32c.value(index).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize("packed", ["tiff", "zarr"])

@@ -12,6 +12,7 @@ from ..geometry import InputError
 from ._blocks import by_blocks, check_blocks
 from ._files import reading
 from ._units import in_angstrom
+from ._unpack import bound_chunks
 
 _MANY, _SMALL = 2**18, 2**12
 # What only turns bytes into numbers: numcodecs also has codecs that make objects of them.
@@ -84,6 +85,7 @@ def _pixels(path: Path, array: Any) -> Any:
     unknown = sorted(_codecs(array.metadata.to_dict()) - _CODECS)
     if unknown:
         raise InputError(f"{path} is packed with {', '.join(unknown)}, which is not read.")
+    bound_chunks(array)
     n_chunks = prod(-(-side // part) for side, part in zip(array.shape, array.chunks, strict=True))
     if n_chunks > _MANY and prod(array.chunks) * array.dtype.itemsize < _SMALL:
         raise InputError(
