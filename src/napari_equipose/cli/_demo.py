@@ -46,7 +46,7 @@ def demo(
         raise
     display.result(_told(result), _values(result))
     if gui:
-        show_objects(result.image, result.picks, result.name, result.metadata)
+        show_objects(result.image, result.picks, result.name, result.metadata, result.axis)
 
 
 def _told(result: "DemoResult") -> str:

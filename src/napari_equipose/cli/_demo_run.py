@@ -35,6 +35,8 @@ class DemoResult(NamedTuple):
     image: NDArray[Any]
     name: str
     picks: Picks
+    axis: float
+    """Angle of the long axis of the mean object at rest, radians."""
     n_boxes: int
     digest: str
     files: dict[str, Path]
@@ -101,9 +103,11 @@ def run_demo(
         aligned = align_picks(image, picks, BOX_SIZE)
         io.write_mrc(aligned_file, aligned)
         io.write_mrc(average_file, average(aligned))
-    draw_overlay(overlay_file, image, picks, long_axis(saved, picks.content))
+    axis = long_axis(saved, picks.content)
+    draw_overlay(overlay_file, image, picks, axis)
     metadata = provenance(saved, asdict(run) | {"detection": asdict(config)})
-    return DemoResult(image, path.stem, picks, len(prepared.boxes), saved.digest, files, metadata)
+    n_boxes = len(prepared.boxes)
+    return DemoResult(image, path.stem, picks, axis, n_boxes, saved.digest, files, metadata)
 
 
 def align_picks(image: NDArray[Any], picks: Picks, box_size: int) -> NDArray[np.float32]:

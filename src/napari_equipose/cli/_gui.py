@@ -28,22 +28,27 @@ def load_napari() -> Any:
 
 
 def layers_of(
-    image: NDArray[Any], picks: Picks, name: str, metadata: dict[str, Any]
+    image: NDArray[Any], picks: Picks, name: str, metadata: dict[str, Any], axis: float = 0.0
 ) -> list[tuple[Any, dict[str, Any], str]]:
-    """Make the layers of an image and its objects: data, keyword arguments, kind."""
+    """Make the layers of an image and its objects: data, keyword arguments, kind.
+
+    Arrows lie at the rotation of the objects plus ``axis``, radians.
+    """
     length = 12.0
+    angle = picks.rotation + axis
     # y points down: counter-clockwise is towards -y.
-    direction = np.stack((-np.sin(picks.rotation), np.cos(picks.rotation)), -1) * length
+    direction = np.stack((-np.sin(angle), np.cos(angle)), -1) * length
     degrees = np.degrees(picks.rotation)
     features = {"rotation": degrees, "score": picks.score}
     features |= {f"content_{i}": column for i, column in enumerate(picks.content.T)}
     shared: dict[str, Any] = {"metadata": metadata, "features": features}
-    points = {"name": f"{name}: objects", "size": 6, "face_color": "score", **shared}
+    points = {"name": f"{name}: objects", "size": 6, "face_color": "rotation", **shared}
+    points |= {"face_colormap": "hsv", "face_contrast_limits": (-180, 180)}
     vectors = {
         "name": f"{name}: rotations",
         "edge_color": "rotation",
         "edge_colormap": "hsv",
-        "vector_style": "line",
+        "vector_style": "arrow",
         "edge_width": 2,
         "edge_contrast_limits": (-180, 180),
         **shared,
@@ -55,10 +60,12 @@ def layers_of(
     ]
 
 
-def show_objects(image: NDArray[Any], picks: Picks, name: str, metadata: dict[str, Any]) -> None:
+def show_objects(
+    image: NDArray[Any], picks: Picks, name: str, metadata: dict[str, Any], axis: float
+) -> None:
     """Open napari with an image and its objects, until the window is closed."""
     napari = load_napari()
     viewer = napari.Viewer(title="napari-equipose: demo")
-    for layer in layers_of(image, picks, name, metadata):
+    for layer in layers_of(image, picks, name, metadata, axis):
         viewer.add_layer(napari.layers.Layer.create(*layer))
     napari.run()

@@ -114,6 +114,11 @@ def fit(
                 ),
                 best=best,
             )
+        if 2 * state.epoch < config.epochs and share_done(config, 0, state.seconds) >= 1:
+            yield Notice(
+                f"the limit of {config.minutes:g} minutes ended training after {state.epoch} of "
+                f"{config.epochs} epochs: the model may be rough; give it more minutes"
+            )
     finally:
         if state.best:
             model.load_state_dict(state.best)
