@@ -1,6 +1,8 @@
 """Model files: what comes back, and what is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from napari_equipose.models import (
     read_metadata,
     save_model,
 )
+from napari_equipose.models._saved import _numbers_of_target_vae
 
 CONFIG = TargetVAEConfig(box_size=15, fields=4, generator_width=8, n_features=8)
 
@@ -95,3 +98,34 @@ def test_missing_device_is_refused() -> None:
         choose_device("tpu9000")
     with pytest.raises(InputError, match="not available here"):
         choose_device("cuda:63")
+
+
+@pytest.mark.parametrize("lifting", ["interpolated", "steerable"])
+@pytest.mark.parametrize("generator", ["coordinate", "bilinear"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"box_size": 15, "fields": 4, "generator_width": 8, "n_features": 8},
+        {"box_size": 33, "fields": 64, "channels": 3, "content_dim": 9, "generator_layers": 5},
+        {"box_size": 96, "object_size": 24, "binning": 2, "n_rotations": 16, "n_features": 4096},
+    ],
+)
+def test_the_size_that_is_reckoned_is_that_of_the_network(
+    sizes: dict[str, int], generator: str, lifting: str
+) -> None:
+    config = TargetVAEConfig(**{**sizes, "generator": generator, "lifting": lifting, "rings": 3})
+    model = TargetVAE(config)
+    turned = model.encoder.lift.filters().numel()
+    basis = [v for n, v in model.named_buffers() if n.startswith("encoder.lift.basis")]
+    held = sum(value.numel() for value in [*model.parameters(), *model.buffers()])
+    held += turned - sum(value.numel() for value in basis)
+    assert held <= _numbers_of_target_vae(config) <= 2 * held + 1000
+
+
+def test_a_model_is_loaded_without_torchs_compiler(saved: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from napari_equipose.models import load_model\n"
+        f"load_model(Path({str(saved)!r})); print('torch._dynamo' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -200,39 +200,56 @@ def load_model(path: Path) -> SavedModel:
 
 
 def _check_size(kind: str, config: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a configuration of a network far larger than what the file holds of it.
-
-    The network is drawn up first without memory for its numbers.
-    """
+    """Refuse a configuration of a network far larger than what the file holds of it."""
     made = _configuration(kind, config)
     misfit = InputError(
         f"configuration of {kind}: it describes another network than the one in the file."
     )
     if max(value for value in config.values() if isinstance(value, int)) > _LARGEST_NUMBER:
         raise misfit
-    turns = 0
-    if kind == "target-vae":
-        if made.generator_layers > len(shapes):
-            raise misfit
-        if made.lifting == "steerable":
-            # e2cnn can't draw up its basis, which is larger than free filters; it is in the file.
-            names = [name for name in shapes if name.endswith("sampled_basis")]
-            least = made.rings or made.kernel_size**2 // 8
-            wanted = (made.n_rotations, made.channels, made.kernel_size**2)
-            if not any(shapes[name][0] >= least and shapes[name][1:] == wanted for name in names):
-                raise misfit
-        made, turns = replace(made, lifting="interpolated"), made.n_rotations
-    try:
-        with torch.device("meta"):
-            outline = _KINDS[kind][0](made)
-    except Exception as error:  # sizes that are negative, or beyond what can be counted
-        raise misfit from error
-    needed = [*outline.parameters(), *outline.buffers()]
-    if turns:
-        needed += [outline.encoder.lift.weight] * turns
+    if isinstance(made, TargetVAEConfig):
+        _check_parts(made, shapes, misfit)
+        needed = _numbers_of_target_vae(made)
+    else:
+        try:
+            with torch.device("meta"):
+                outline = _KINDS[kind][0](made)
+        except Exception as error:  # sizes that are negative, or beyond what can be counted
+            raise misfit from error
+        needed = sum(value.numel() for value in [*outline.parameters(), *outline.buffers()])
     held = sum(map(prod, shapes.values()))
-    if sum(value.numel() for value in needed) * 4 > 4 * held * 4 + _MOST_BYTES:
+    if needed * 4 > 4 * held * 4 + _MOST_BYTES:
         raise misfit
+
+
+def _check_parts(
+    made: TargetVAEConfig, shapes: Mapping[str, tuple[int, ...]], misfit: InputError
+) -> None:
+    if made.generator_layers > len(shapes) or made.canonical_size < 1:
+        raise misfit
+    if made.lifting == "steerable":
+        # What e2cnn makes of a basis is larger than free filters; it is in the file.
+        names = [name for name in shapes if name.endswith("sampled_basis")]
+        least = made.rings or made.kernel_size**2 // 8
+        wanted = (made.n_rotations, made.channels, made.kernel_size**2)
+        if not any(shapes[name][0] >= least and shapes[name][1:] == wanted for name in names):
+            raise misfit
+
+
+def _numbers_of_target_vae(made: TargetVAEConfig) -> int:
+    """How many numbers the network needs: weights, tables, filters turned; rather too many.
+
+    Drawn up on the device "meta" it would tell itself, but that has torch import its compiler,
+    which takes seconds.
+    """
+    width, layers = made.generator_width, made.generator_layers + made.channels + 1
+    filters = made.fields * made.channels * made.kernel_size**2
+    encoder = made.fields * (made.fields + 2 * made.content_dim + 8) + (2 * made.binning) ** 2
+    generator = width * (made.n_features + made.content_dim + layers * (width + 1) + 4)
+    places = (2 * made.places_range + 1) ** 2 * made.n_rotations
+    pictures = 4 * made.canonical_size**2 + made.box_size**2
+    rest = 2 * made.content_dim + 3 * made.n_features + made.kernel_size**2
+    return filters * (1 + made.n_rotations) + encoder + generator + 4 * places + pictures + rest
 
 
 def _typed(what: str, made: type, values: dict[str, Any]) -> dict[str, Any]:
