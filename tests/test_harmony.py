@@ -31,6 +31,7 @@ ALL = replace(
 )
 SPACE = replace(PLANE, dimensions=3, box_size=16)
 WEDGE = replace(SPACE, tilt_min_deg=-60.0, tilt_max_deg=60.0, hypotheses=4)
+VIEWS = replace(SPACE, hypotheses=12, views=True)
 
 
 def make(config: HarmonyConfig, seed: int = 0) -> Harmony:
@@ -132,6 +133,7 @@ def test_bounded_transformations_stay_within_their_ranges(
         ALL,
         SPACE,
         WEDGE,
+        VIEWS,
         replace(SPACE, rotation_range=0.5),
         replace(PLANE, box_size=32, binning=2),
     ],
@@ -162,6 +164,25 @@ def test_gamma_follows_the_paper_or_is_given() -> None:
         torch.testing.assert_close(rule[name], value)
         factor = 1 if name == "kl_content" else 5
         torch.testing.assert_close(value, factor * plain[name])
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_turned_image_has_turned_proposals_from_views(dimensions: int) -> None:
+    """Turned by one of the rotations of the views, an image has the same proposals, turned."""
+    config = replace(VIEWS, dimensions=dimensions, hypotheses={2: 4, 3: 60}[dimensions])
+    model = make(config).eval()
+    with torch.no_grad():
+        model.encoder.pose.weight.mul_(20)  # far from the views as they are
+    blob = smooth_ball_mask(16, 2.0, 6.0) if dimensions == 3 else smooth_ball_mask(16, 2.0, 6.0)[8]
+    image = (blob.roll(2, -1) + 0.6 * blob.roll(-3, -2))[None, None]
+    zero = torch.zeros(1)
+    turn = Transforms(model.start[1:2], zero.expand(1, dimensions), zero, zero, zero)
+    still, turned = (model._read(x) for x in (image, turn.apply(image)))
+    torch.testing.assert_close(turned.content, still.content, atol=0.02, rtol=0.05)
+    expected = model.start[1] @ still.proposals.rotation
+    apart = (expected[:, None] - turned.proposals.rotation).flatten(2).norm(dim=2).amin(1)
+    assert apart.max() < 0.3  # each is among them, whatever its number
+    assert (still.proposals.rotation - turned.proposals.rotation).norm() > 1
 
 
 def test_held_content_is_that_of_no_image() -> None:
@@ -347,6 +368,7 @@ def test_boxes_of_unequal_sides_are_refused() -> None:
         ({"dimensions": 3, "tilt_min_deg": 10.0, "tilt_max_deg": 10.0}, "tilt range must run"),
         ({"hypotheses": 4, "rotation_range": 1.0}, "need a rotation_range of pi"),
         ({"gamma": 0.0}, "gamma must be positive"),
+        ({"views": True}, "views need several hypotheses"),
         ({"binning": 2}, "boxes of 17 pixels binned by 2 are smaller than 10; bin less"),
     ],
 )
@@ -355,7 +377,7 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, float], mess
         replace(PLANE, **changes)
 
 
-@pytest.mark.parametrize("config", [ALL, WEDGE])
+@pytest.mark.parametrize("config", [ALL, WEDGE, VIEWS])
 def test_saved_model_infers_the_same(tmp_path: Path, config: HarmonyConfig) -> None:
     model = make(config).eval()
     save_model(tmp_path / "m.safetensors", model, Normalisation())

@@ -57,8 +57,26 @@ def remove_poses(
     return resample(images, poses.matrix * scale[:, None, None], poses.translation, shape)
 
 
-def resample(images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int] | None) -> Tensor:
-    """Read images at ``M x + shift`` for all ``x`` of a box, from the centre pixel."""
+def resample(
+    images: Tensor, matrix: Tensor, shift: Tensor, shape: Sequence[int] | None = None
+) -> Tensor:
+    """Read images elsewhere, in one interpolation: ``out(x) = in(M x + shift)``.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, channels, y, x), or (n, channels, z, y, x)
+    matrix : Tensor, shape (n, d, d)
+        Acts on columns ((z,) y, x), counted from the centre pixels.
+    shift : Tensor, shape (n, d)
+        Pixels.
+    shape : sequence of int, optional
+        Size ((z,) y, x) of the result in pixels; that of the input when not given.
+
+    Returns
+    -------
+    Tensor, shape (n, channels, *shape)
+        Linearly interpolated; zero where the input does not reach.
+    """
     shape = tuple(images.shape[2:] if shape is None else shape)
     size = torch.tensor(images.shape[2:]).to(matrix)
     centre = torch.tensor([box_centre(n) for n in images.shape[2:]]).to(matrix)

@@ -15,13 +15,12 @@ from ..geometry import (
     resample,
 )
 from ._harmony_config import HarmonyConfig
-from ._harmony_networks import ConvEncoder, PictureDecoder
+from ._harmony_networks import PictureDecoder, PlainEncoder, ViewEncoder
 from ._harmony_transforms import TransformRanges, Transforms
 from ._interface import Capabilities, LossTerms, Posterior
 
 _EDGE = 2.0  # pixels over which the mask falls
 _LOG_STD_RANGE = (-8.0, 4.0)
-_LEAST_COARSE_SIDE = 12  # pixels of the boxes on which proposals are compared
 
 
 class Reading(NamedTuple):
@@ -64,12 +63,12 @@ class Harmony(nn.Module):
         super().__init__()
         self.config = config
         self.ranges = TransformRanges(config)
-        self.sizes = (
-            config.content_dim,
-            config.content_dim,
-            config.hypotheses * self.ranges.n_numbers,
-        )
-        self.encoder = ConvEncoder(config, sum(self.sizes))
+        n_content = 2 * config.content_dim
+        self.encoder: PlainEncoder | ViewEncoder
+        if config.views:
+            self.encoder = ViewEncoder(config, n_content, self.ranges.at_rest)
+        else:
+            self.encoder = PlainEncoder(config, n_content, self.ranges.n_numbers)
         self.decoder = PictureDecoder(config)
         self.register_buffer("start", self.ranges.starts(), persistent=False)
         self._content_held = False
@@ -128,13 +127,12 @@ class Harmony(nn.Module):
         return LossTerms(torch.stack(list(parts.values())).sum(), parts)
 
     def _read(self, images: Tensor) -> Reading:
-        content, log_std, numbers = self.encoder(images).split(self.sizes, dim=1)
-        hypotheses = self.config.hypotheses
-        proposals = self.ranges.bounded(numbers.unflatten(1, (hypotheses, -1)).flatten(0, 1))
-        rotation = proposals.rotation @ self.start.repeat(len(images), 1, 1)
-        return Reading(
-            proposals._replace(rotation=rotation), content, log_std.clamp(*_LOG_STD_RANGE)
-        )
+        content, numbers = self.encoder(images, self.start)
+        found = self.ranges.bounded(numbers)
+        turned = self.start.repeat(len(images), 1, 1)
+        still = Transforms(turned, *(torch.zeros_like(value) for value in found[1:]))
+        mean, log_std = content.chunk(2, dim=1)
+        return Reading(still.compose(found), mean, log_std.clamp(*_LOG_STD_RANGE))
 
     def hold_content(self, held: bool) -> None:
         """Draw all objects with content zero in training, so that they agree on one frame."""
@@ -160,7 +158,7 @@ class Harmony(nn.Module):
         It is the coarse features that tell unlike rotations apart.
         """
         config, hypotheses = self.config, self.config.hypotheses
-        side = min(config.side, max(config.side // 2, _LEAST_COARSE_SIDE))
+        side = config.coarse_side
         small, drawn = (
             fourier_crop(value, side).repeat_interleave(hypotheses, 0) for value in (images, drawn)
         )

@@ -8,6 +8,7 @@ from ..geometry import InputError, MissingWedge
 
 SMALLEST_BOX, LARGEST_BOX = 16, 96
 _SMALLEST_SIDE = 10  # of a binned box, in its pixels
+_LEAST_COARSE_SIDE = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class HarmonyConfig:
     hypotheses: int = 1
     """Poses that the encoder proposes for each image; the one with the least dissimilarity counts.
     The paper has 1, which in space is often caught in a local minimum."""
+    views: bool = False
+    """Propose each pose from a view of the image, turned by a rotation of its own, all views with
+    the same weights: what is learnt of one rotation is known of all. Needs several hypotheses."""
     tilt_min_deg: float | None = None
     """Least tilt of a tomogram's tilt series in degrees; volumes without a missing wedge have no
     tilt range."""
@@ -107,6 +111,8 @@ class HarmonyConfig:
             raise InputError(f"rotation_range must be at most pi, got {self.rotation_range}.")
         if self.hypotheses > 1 and self.rotation_range != pi:
             raise InputError("several hypotheses need a rotation_range of pi.")
+        if self.views and self.hypotheses == 1:
+            raise InputError("views need several hypotheses, one from each.")
         if not self.infers:
             raise InputError("there is nothing to infer: give the range of a transformation.")
 
@@ -136,6 +142,11 @@ class HarmonyConfig:
     def side(self) -> int:
         """Of the boxes that the networks see, in their pixels."""
         return self.box_size // self.binning
+
+    @property
+    def coarse_side(self) -> int:
+        """Of the boxes on which proposals are made from views, and are compared."""
+        return min(self.side, max(self.side // 2, _LEAST_COARSE_SIDE))
 
     @property
     def radius(self) -> float:

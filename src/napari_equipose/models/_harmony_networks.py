@@ -1,43 +1,79 @@
-"""The networks of Harmony: an encoder and a decoder for boxes of any size."""
+"""The networks of Harmony: encoders and a decoder for boxes of any size."""
 
 from math import ceil, log2
 
 import torch
 from torch import Tensor, nn
 
-from ..geometry import box_centre
+from ..geometry import box_centre, fourier_crop, resample
 from ._harmony_config import HarmonyConfig
 
 _LEAST_SIDE = 4  # of the feature maps: so much place there is still to tell
 
 
-class ConvEncoder(nn.Module):
-    """Boxes to numbers: convolutions that halve the box until it is small, then two layers."""
+class ConvFeatures(nn.Module):
+    """Boxes to features: convolutions that halve the box until it is small, then two layers."""
 
-    def __init__(self, config: HarmonyConfig, n_outputs: int) -> None:
+    def __init__(self, config: HarmonyConfig, side: int, n_features: int) -> None:
         super().__init__()
         conv = nn.Conv3d if config.dimensions == 3 else nn.Conv2d
-        side, n_in = config.side, config.channels
+        n_in = config.channels
         layers: list[nn.Module] = []
-        for number in range(ceil(log2(config.side / _LEAST_SIDE))):
+        for number in range(ceil(log2(side / _LEAST_SIDE))):
             n_out = config.width * 2 ** min(number, 3)
             layers += [conv(n_in, n_out, 3, stride=2, padding=1), nn.GroupNorm(4, n_out)]
             layers += [nn.LeakyReLU(0.1)]
             side, n_in = -(-side // 2), n_out
-        self.features = nn.Sequential(*layers, nn.Flatten())
-        hidden = 16 * config.width
-        self.heads = nn.Sequential(
-            nn.Linear(n_in * side**config.dimensions, hidden),
+        self.layers = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Linear(n_in * side**config.dimensions, n_features),
             nn.LeakyReLU(0.1),
-            nn.Linear(hidden, hidden),
+            nn.Linear(n_features, n_features),
             nn.LeakyReLU(0.1),
-            nn.Linear(hidden, n_outputs),
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (n, channels, ...) to numbers (n, n_outputs)."""
-        numbers: Tensor = self.heads(self.features(images))
-        return numbers
+        """Images (n, channels, ...) to features (n, n_features)."""
+        features: Tensor = self.layers(images)
+        return features
+
+
+class PlainEncoder(nn.Module):
+    """The paper's: numbers of the contents and of all proposals from one look at each image."""
+
+    def __init__(self, config: HarmonyConfig, n_content: int, n_pose: int) -> None:
+        super().__init__()
+        self.sizes = (n_content, config.hypotheses * n_pose)
+        self.features = ConvFeatures(config, config.side, 16 * config.width)
+        self.heads = nn.Linear(16 * config.width, sum(self.sizes))
+
+    def forward(self, images: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers of the content (n, n_content), and of the poses (n * hypotheses, n_pose)."""
+        content, poses = self.heads(self.features(images)).split(self.sizes, dim=1)
+        return content, poses.reshape(len(images) * len(starts), -1)
+
+
+class ViewEncoder(nn.Module):
+    """A proposal from each of some views, by the same weights; the content from all of them."""
+
+    def __init__(self, config: HarmonyConfig, n_content: int, at_rest: Tensor) -> None:
+        super().__init__()
+        self.side, n_features = config.coarse_side, 8 * config.width
+        self.features = ConvFeatures(config, self.side, n_features)
+        self.content = nn.Linear(n_features, n_content)
+        self.pose = nn.Linear(n_features, len(at_rest))
+        with torch.no_grad():  # begin with the views as they are
+            self.pose.weight.mul_(0.3)
+            self.pose.bias.copy_(at_rest)
+
+    def forward(self, images: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers of the content (n, n_content), and of the poses (n * hypotheses, n_pose)."""
+        n, views = len(images), len(starts)
+        small = fourier_crop(images, self.side).repeat_interleave(views, 0)
+        still = small.new_zeros(n * views, starts.shape[-1])
+        seen = self.features(resample(small, starts.repeat(n, 1, 1), still))
+        return self.content(seen.unflatten(0, (n, views)).amax(1)), self.pose(seen)
 
 
 class PictureDecoder(nn.Module):

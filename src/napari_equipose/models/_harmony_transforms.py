@@ -98,6 +98,14 @@ class TransformRanges:
         self.sizes = [turn, d, 1, 1, 1]
 
     @property
+    def at_rest(self) -> Tensor:
+        """Numbers that make no transformation, shape (n_numbers,)."""
+        numbers = torch.zeros(self.n_numbers)
+        if self.whole_turns:
+            numbers[[0, 4] if self.config.dimensions == 3 else [0]] = 1.0
+        return numbers
+
+    @property
     def n_numbers(self) -> int:
         """How many numbers make one transformation."""
         return sum(self.sizes)
