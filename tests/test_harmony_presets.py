@@ -8,8 +8,7 @@ import torch
 
 from napari_equipose.geometry import InputError
 from napari_equipose.models import Harmony
-from napari_equipose.training import EpochReport, fit
-from napari_equipose.training._harmony_presets import harmony_preset
+from napari_equipose.training import EpochReport, fit, harmony_preset
 
 
 def test_paper_has_one_hypothesis_and_the_papers_weight() -> None:

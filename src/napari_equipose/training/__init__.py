@@ -3,6 +3,7 @@
 from ._checkpoint import checkpoint_path
 from ._failure import ChildFault, Failure, explain
 from ._fit import fit
+from ._harmony_presets import HarmonyPreset, harmony_preset
 from ._in_child import train_in_child
 from ._inputs import about, read_large_image
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
@@ -30,6 +31,7 @@ __all__ = [
     "ChildFault",
     "EpochReport",
     "Failure",
+    "HarmonyPreset",
     "PreparedRun",
     "Preset",
     "Report",
@@ -51,6 +53,7 @@ __all__ = [
     "describe",
     "explain",
     "fit",
+    "harmony_preset",
     "prepare_images",
     "prepare_stack",
     "preset",
