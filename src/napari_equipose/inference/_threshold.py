@@ -14,7 +14,7 @@ from ._progress import Notice, Progress
 _LEAST, _MOST = 0.02, 0.5
 _FEWEST = 20
 """Scores that a threshold can be read from."""
-_CHANCE_PART = 0.5
+_CHANCE_PART = 1 / 3
 
 
 def calibrate(
@@ -72,7 +72,7 @@ def suggest_threshold(
     Returns
     -------
     float
-        Where at least 20 chance fits are known: the least score that at most half as many of
+        Where at least 20 chance fits are known: the least score that at most a third as many of
         them as of the objects reach. Among the objects they are fewer than that, for those
         leave chance less room. Else Otsu's threshold on the logarithm, for chance fits crowd at
         low scores, by factors rather than by differences, and at most a half.
