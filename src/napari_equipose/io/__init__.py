@@ -5,6 +5,7 @@ Pixel sizes are in Angstrom and angles in degrees here, at the border, and nowhe
 there whole or not at all. A file that can't be used is an `napari_equipose.geometry.InputError`.
 """
 
+from ._columns import pick_table, pose_table
 from ._ctf import read_ctf
 from ._files import atomic_path
 from ._images import IMAGE_SUFFIXES, ImageFile, read_image
@@ -12,7 +13,7 @@ from ._mrc import write_mrc
 from ._napari import napari_get_reader, napari_write_image, napari_write_points
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
-from ._tables import TABLE_SUFFIXES, pick_table, pose_table, read_table, write_table
+from ._tables import TABLE_SUFFIXES, read_table, write_table
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -120,6 +120,8 @@ def _lettered(path: Path, data: NDArray[Any], letters: str, pixel_size: float | 
     keep = [i for i, letter in enumerate(letters) if letter in "yx" or data.shape[i] != 1]
     data = data[tuple(slice(None) if i in keep else 0 for i in range(data.ndim))]
     letters = "".join(letters[i] for i in keep)
+    if letters == "qqyx":  # four axes without names
+        letters = "qzyx"
     for channel in "sc":
         if channel in letters:
             place = letters.index(channel)

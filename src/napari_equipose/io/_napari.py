@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ..geometry import InputError
+from ._columns import pick_table
 from ._images import read_image
 from ._mrc import MRC_SUFFIXES, write_mrc
 from ._relion import star_to_picks
 from ._stacks import ParticleStack, read_stack
 from ._star import pixel_sizes, read_star
-from ._tables import pick_table, read_table, write_table
+from ._tables import read_table, write_table
 
 LayerData = tuple[Any, dict[str, Any], str]
 ReaderFunction = Callable[[str | list[str]], list[LayerData]]

@@ -2,6 +2,7 @@
 
 RELION's origin is what must be added to a particle to centre it, so it is our translation with
 the other sign; its ``rlnAnglePsi`` turns the way our rotations do. Its classes count from 1.
+Of volumes its three angles are ours.
 """
 
 import logging
@@ -12,11 +13,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError
+from ._columns import angles_of, dimensions_of
 from ._stacks import ParticleStack
 from ._star import StarFile, pixel_sizes, with_optics
 
 _log = logging.getLogger(__name__)
-_ORIGINS = {"translation_x": "rlnOriginXAngst", "translation_y": "rlnOriginYAngst"}
+_ORIGINS = {f"translation_{axis.lower()}": f"rlnOrigin{axis}Angst" for axis in "XYZ"}
+_ANGLES = {
+    "rot": "rlnAngleRot",
+    "tilt": "rlnAngleTilt",
+    "psi": "rlnAnglePsi",
+    "rotation": "rlnAnglePsi",
+}
 
 
 def poses_to_star(
@@ -24,8 +32,8 @@ def poses_to_star(
 ) -> StarFile:
     """Write poses into the particles of their stack, keeping all else those say.
 
-    ``rlnAngleRot`` and ``rlnAngleTilt``, where there, become 0 as after a 2D classification:
-    angles to another reference do not go with a rotation to ours.
+    With poses in the plane ``rlnAngleRot`` and ``rlnAngleTilt``, where there, become 0 as after a
+    2D classification: angles to another reference do not go with a rotation to ours.
     """
     chosen = poses["index"].to_numpy(np.intp)
     if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(stack.images):
@@ -39,10 +47,16 @@ def poses_to_star(
     sizes = pixel_sizes(star)
     if sizes is None:
         sizes = np.full(len(poses), pixel_size)
-    particles, optics = with_optics(star, pixel_size, stack.images.shape[-1])
-    particles = particles.drop(columns=["rlnOriginX", "rlnOriginY"], errors="ignore")
+    dimensions = dimensions_of(poses)
+    particles, optics = with_optics(star, pixel_size, stack.images.shape[-1], dimensions)
+    in_pixels = [name.removesuffix("Angst") for name in _ORIGINS.values()]
+    particles = particles.drop(columns=in_pixels, errors="ignore")
     particles = particles.assign(
-        **{rln: -poses[name].to_numpy(np.float64) * sizes for name, rln in _ORIGINS.items()},
+        **{
+            rln: -poses[name].to_numpy(np.float64) * sizes
+            for name, rln in _ORIGINS.items()
+            if name in poses
+        },
         **{name: 0.0 for name in ("rlnAngleRot", "rlnAngleTilt") if name in particles},
     )
     return StarFile(_with_results(particles, poses), optics)
@@ -64,8 +78,9 @@ def picks_to_star(picks: pd.DataFrame, pixel_size: float | None = None) -> StarF
 def _with_results(particles: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Add what was found of rotation, score and class."""
     found: dict[str, NDArray[np.generic]] = {}
-    if table["rotation"].notna().any():
-        found["rlnAnglePsi"] = table["rotation"].to_numpy(np.float64)
+    for name in angles_of(dimensions_of(table)):
+        if table[name].notna().any():
+            found[_ANGLES[name]] = table[name].to_numpy(np.float64)
     if table["score"].notna().any():
         found["rlnAutopickFigureOfMerit"] = table["score"].to_numpy(np.float64)
     if table["class"].notna().any():
@@ -81,10 +96,14 @@ def _known(pixel_size: float | None, source: object) -> float:
 
 
 def star_to_poses(star: StarFile, path: Path) -> pd.DataFrame:
-    """Poses of particles: where RELION has no origin, the translation is 0."""
+    """Poses of particles: where RELION has no origin, the translation is 0.
+
+    They are in space where the particles are volumes, by their optics or their origins.
+    """
     particles = star.particles
     columns: dict[str, NDArray[np.generic]] = {"index": np.arange(len(particles))}
-    for name, rln in _ORIGINS.items():
+    dimensions = 3 if _are_volumes(star) else 2
+    for name, rln in list(_ORIGINS.items())[:dimensions]:
         in_pixels = rln.removesuffix("Angst")
         if rln in particles:
             sizes = pixel_sizes(star)
@@ -95,7 +114,14 @@ def star_to_poses(star: StarFile, path: Path) -> pd.DataFrame:
             columns[name] = -particles[in_pixels].to_numpy(np.float64)
         else:
             columns[name] = np.zeros(len(particles))
-    return pd.DataFrame(columns).assign(**_results(particles))
+    return pd.DataFrame(columns).assign(**_results(particles, dimensions))
+
+
+def _are_volumes(star: StarFile) -> bool:
+    name = "rlnImageDimensionality"
+    if star.optics is not None and name in star.optics:
+        return bool((star.optics[name] == 3).all())
+    return bool({"rlnOriginZ", "rlnOriginZAngst"} & set(star.particles.columns))
 
 
 def star_to_picks(star: StarFile, path: Path) -> pd.DataFrame:
@@ -108,10 +134,11 @@ def star_to_picks(star: StarFile, path: Path) -> pd.DataFrame:
     return pd.DataFrame({"image": images.astype("str"), **places}).assign(**_results(particles))
 
 
-def _results(particles: pd.DataFrame) -> "dict[str, pd.Series[float]]":
+def _results(particles: pd.DataFrame, dimensions: int = 2) -> "dict[str, pd.Series[float]]":
     """What RELION has of rotation, score and class, under our names."""
     found = {}
-    for name, rln in {"rotation": "rlnAnglePsi", "score": "rlnAutopickFigureOfMerit"}.items():
+    names = {name: _ANGLES[name] for name in angles_of(dimensions)}
+    for name, rln in {**names, "score": "rlnAutopickFigureOfMerit"}.items():
         if rln in particles:
             found[name] = particles[rln].reset_index(drop=True)
     if "rlnClassNumber" in particles:

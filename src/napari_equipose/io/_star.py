@@ -23,8 +23,10 @@ _TEXT = [
 ]
 # What must be numbers wherever it stands.
 _NUMBERS = [
-    *("rlnCoordinateX", "rlnCoordinateY", "rlnAnglePsi", "rlnClassNumber", "rlnOpticsGroup"),
-    *("rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst"),
+    *("rlnCoordinateX", "rlnCoordinateY", "rlnClassNumber", "rlnOpticsGroup"),
+    *("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
+    *("rlnOriginX", "rlnOriginY", "rlnOriginZ"),
+    *("rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"),
     *("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnPixelSize", "rlnAutopickFigureOfMerit"),
     *("rlnDetectorPixelSize", "rlnMagnification", "rlnVoltage", "rlnSphericalAberration"),
     *("rlnAmplitudeContrast", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift"),
@@ -128,7 +130,9 @@ def common_pixel_size(path: str | Path, sizes: NDArray[np.float64] | None) -> fl
     return middle
 
 
-def with_optics(star: StarFile, pixel_size: float, box_size: int | None) -> StarFile:
+def with_optics(
+    star: StarFile, pixel_size: float, box_size: int | None, dimensions: int = 2
+) -> StarFile:
     """Give particles that have no optics groups one group for each microscope setting."""
     if star.optics is not None:
         return star
@@ -149,5 +153,5 @@ def with_optics(star: StarFile, pixel_size: float, box_size: int | None) -> Star
     else:
         optics["rlnImagePixelSize"] = pixel_size
         optics["rlnImageSize"] = box_size
-        optics["rlnImageDimensionality"] = 2
+        optics["rlnImageDimensionality"] = dimensions
     return StarFile(particles, optics)

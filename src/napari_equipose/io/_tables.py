@@ -1,141 +1,20 @@
-"""Tables of poses and of picks: their columns, and the files they go into."""
+"""Files of poses and of picks."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import InputError
+from ._columns import Kind, angles_of, columns_of, dimensions_of, kind_of, place_of, wrap_degrees
 from ._files import atomic_path, existing_file, reading
 from ._pick_files import read_box, read_cbox, read_coords, read_topaz, write_box, write_topaz
 from ._relion import picks_to_star, poses_to_star, star_to_picks, star_to_poses
 from ._stacks import ParticleStack
 from ._star import read_star, write_star
 
-Kind = Literal["poses", "picks"]
-_COLUMNS: dict[Kind, list[str]] = {
-    "poses": ["index", "translation_y", "translation_x", "rotation", "score", "class"],
-    "picks": ["image", "y", "x", "rotation", "score", "class"],
-}
-_PLACE: dict[Kind, list[str]] = {"poses": ["translation_y", "translation_x"], "picks": ["y", "x"]}
 TABLE_SUFFIXES = (".csv", ".star", ".box", ".txt")
-
-
-def pose_table(
-    rotation: ArrayLike,
-    translation: ArrayLike,
-    score: ArrayLike | None = None,
-    content: ArrayLike | None = None,
-    classes: ArrayLike | None = None,
-) -> pd.DataFrame:
-    """Make the table of an encoded stack, one row an image.
-
-    Parameters
-    ----------
-    rotation : array, shape (n,)
-        Radians, counter-clockwise as displayed.
-    translation : array, shape (n, 2)
-        Pixels (y, x).
-    score : array, shape (n,), optional
-    content : array, shape (n, d), optional
-    classes : array of int, shape (n,), optional
-
-    Returns
-    -------
-    DataFrame
-        ``index, translation_y, translation_x, rotation, score, class, content_0, ...``;
-        ``rotation`` in degrees in [-180, 180), what is not known empty.
-    """
-    translation = np.asarray(translation, np.float64).reshape(-1, 2)
-    columns: dict[str, Any] = {
-        "index": np.arange(len(translation)),
-        "translation_y": translation[:, 0],
-        "translation_x": translation[:, 1],
-    }
-    return pd.DataFrame(columns | _shared(len(translation), rotation, score, content, classes))
-
-
-def pick_table(
-    image: str,
-    positions: ArrayLike,
-    rotation: ArrayLike | None = None,
-    score: ArrayLike | None = None,
-    content: ArrayLike | None = None,
-    classes: ArrayLike | None = None,
-) -> pd.DataFrame:
-    """Make the table of the objects found in an image, one row an object.
-
-    Parameters
-    ----------
-    image : str
-        Name of the image; RELION wants the path from its project's folder.
-    positions : array, shape (n, 2)
-        (y, x) pixel indices, 0-based, integer at pixel centres.
-    rotation : array, shape (n,), optional
-        Radians, counter-clockwise as displayed.
-    score : array, shape (n,), optional
-    content : array, shape (n, d), optional
-    classes : array of int, shape (n,), optional
-
-    Returns
-    -------
-    DataFrame
-        ``image, y, x, rotation, score, class, content_0, ...``; ``rotation`` in degrees in
-        [-180, 180), what is not known empty.
-    """
-    positions = np.asarray(positions, np.float64).reshape(-1, 2)
-    columns: dict[str, Any] = {
-        "image": pd.array([image] * len(positions), dtype="str"),
-        "y": positions[:, 0],
-        "x": positions[:, 1],
-    }
-    return pd.DataFrame(columns | _shared(len(positions), rotation, score, content, classes))
-
-
-def _shared(
-    n: int,
-    rotation: ArrayLike | None,
-    score: ArrayLike | None,
-    content: ArrayLike | None,
-    classes: ArrayLike | None,
-) -> dict[str, Any]:
-    """The columns that both kinds of table end with."""
-    unknown = np.full(n, np.nan)
-    degrees = unknown if rotation is None else np.degrees(np.asarray(rotation, np.float64))
-    columns: dict[str, Any] = {
-        "rotation": wrap_degrees(degrees.reshape(n)),
-        "score": unknown if score is None else np.asarray(score, np.float64).reshape(n),
-        "class": pd.array([pd.NA] * n if classes is None else np.asarray(classes), dtype="Int64"),
-    }
-    if content is not None:
-        content = np.asarray(content, np.float64).reshape(n, -1 if n else np.shape(content)[-1])
-        columns |= {f"content_{i}": content[:, i] for i in range(content.shape[1])}
-    return columns
-
-
-def wrap_degrees(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bring degrees into [-180, 180), to a millionth, so that no file says 180."""
-    return (np.round(angle, 6) + 180) % 360 - 180
-
-
-def kind_of(table: pd.DataFrame) -> Kind:
-    """Tell poses from picks by their columns.
-
-    Raises
-    ------
-    ValueError
-        If the table is neither.
-    """
-    for kind, columns in _COLUMNS.items():
-        if set(columns) <= set(table.columns):
-            return kind
-    raise ValueError(
-        f"a table has the columns {_COLUMNS['poses']} (poses) or {_COLUMNS['picks']} (picks), "
-        f"this one has {list(table.columns)}"
-    )
 
 
 def write_table(
@@ -205,8 +84,8 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of `pose_table` or `pick_table`, what is not known empty; a CSV file's
-        further columns after them.
+        The columns of `pose_table` or `pick_table`, of poses in space where the file has them;
+        what is not known empty; a CSV file's further columns after them.
 
     Raises
     ------
@@ -246,7 +125,10 @@ _PLAIN_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 
 def _checked(path: Path, raw: pd.DataFrame, kind: Kind) -> pd.DataFrame:
     """Bring a table into the order and the types of its kind."""
-    missing = [name for name in _PLACE[kind] if name not in raw]
+    dimensions = dimensions_of(raw)
+    place, angles = place_of(kind, dimensions), angles_of(dimensions)
+    columns = columns_of(kind, dimensions)
+    missing = [name for name in place if name not in raw]
     if missing:
         raise InputError(
             f"{path} has no column {' and no '.join(missing)}, so it is no table of {kind}; "
@@ -257,19 +139,20 @@ def _checked(path: Path, raw: pd.DataFrame, kind: Kind) -> pd.DataFrame:
         table["index"] = np.arange(len(table))
     if kind == "picks":
         table["image"] = table["image"].fillna("").astype("str") if "image" in table else ""
-    for name in ("rotation", "score", "class"):
+    for name in (*angles, "score", "class"):
         if name not in table:
             table[name] = np.nan
     numeric = [name for name in map(str, table) if name.startswith("content_")]
-    numeric += [name for name in _COLUMNS[kind] if name != "image"]
+    numeric += [name for name in columns if name != "image"]
     try:
         for name in numeric:
             table[name] = pd.to_numeric(table[name])
         table = table.astype({"class": "Int64", **({"index": int} if kind == "poses" else {})})
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}, column {name}: {error}.") from error
-    unplaced = ~np.isfinite(table[_PLACE[kind]].to_numpy(np.float64)).all(axis=1)
+    unplaced = ~np.isfinite(table[place].to_numpy(np.float64)).all(axis=1)
     if unplaced.any():
-        raise InputError(f"{path}: row {int(unplaced.argmax()) + 1} has no place ({_PLACE[kind]}).")
-    table["rotation"] = wrap_degrees(table["rotation"].to_numpy(np.float64))
-    return table[[*_COLUMNS[kind], *(name for name in table if name not in _COLUMNS[kind])]]
+        raise InputError(f"{path}: row {int(unplaced.argmax()) + 1} has no place ({place}).")
+    for name in angles:
+        table[name] = wrap_degrees(table[name].to_numpy(np.float64))
+    return table[[*columns, *(name for name in table if name not in columns)]]
