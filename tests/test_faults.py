@@ -31,7 +31,7 @@ from napari_equipose.inference import _detect as detection
 from napari_equipose.inference import finish
 from napari_equipose.models import SavedModel, TargetVAE
 from napari_equipose.training import RunFolder, checkpoint_path
-from napari_equipose.widgets import DetectWidget, TrainWidget, _preferences
+from napari_equipose.widgets import DetectWidget, TrainWidget, _preferences, _worker
 from napari_equipose.widgets._layers import Plane
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._panel import Panel
@@ -683,6 +683,7 @@ def room(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(_preferences, "_said", set())
+    monkeypatch.setattr(_worker, "PATIENCE", 60)  # a busy machine is no step that hangs
     get_plugin_settings("napari-equipose").jobs.own_process = False
     shelf.clear()
     notification_manager.records.clear()

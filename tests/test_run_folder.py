@@ -246,6 +246,35 @@ def test_nobody_works_on_a_run_that_goes_on(tmp_path: Path) -> None:
     assert run is not None and run.can_resume
 
 
+def test_a_run_that_is_forgotten_can_be_repeated_and_not_resumed(tmp_path: Path) -> None:
+    folder = from_stack(tmp_path)
+    stop_after(train_run(folder.path), 2)
+    before = folder.model.read_bytes()
+    folder.give_up()
+    assert folder.state.state == "forgotten"
+    assert unfinished_run(folder) is None and unfinished_runs(tmp_path) == []
+    assert folder.model.read_bytes() == before
+    assert not any("checkpoint" in name for name in names(folder))
+    with pytest.raises(InputError, match=r"was forgotten .*train --config .*run\.json"):
+        next(train_run(folder.path, resume=True))
+    assert folder.state.state == "forgotten"
+    again = create_run(tmp_path / "again.safetensors", read_run(folder.run_file))
+    whole = finish(train_run(from_stack(tmp_path, "whole").path))
+    assert finish(train_run(again.path)).digest == whole.digest
+
+
+def test_a_run_without_a_model_that_is_forgotten_leaves_nothing(tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "m.safetensors", tiny(), pixels=[STACK])
+    job = train_run(folder.path)
+    next(job)
+    with pytest.raises(InputError, match="going on"):
+        folder.give_up()
+    job.close()
+    (run,) = unfinished_runs(tmp_path)
+    run.folder.give_up()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_runs_that_are_not_done_are_listed_the_latest_first(tmp_path: Path) -> None:
     for age, name in enumerate(("new", "old")):
         folder = from_stack(tmp_path, name)

@@ -21,7 +21,7 @@ from napari_equipose.inference import finish
 from napari_equipose.io import read_table
 from napari_equipose.models import TargetVAE, load_model
 from napari_equipose.training import RunFolder, read_run, unfinished_run, unfinished_runs
-from napari_equipose.widgets import TrainWidget
+from napari_equipose.widgets import TrainWidget, _worker
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._train_job import learn
 
@@ -39,6 +39,7 @@ def home(fresh_preferences, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
     get_plugin_settings("napari-equipose").jobs.own_process = False  # a thread starts sooner
+    monkeypatch.setattr(_worker, "PATIENCE", 60)  # a busy machine is no step that hangs
     shelf.clear()
     notification_manager.records.clear()
     return tmp_path
@@ -157,6 +158,77 @@ def test_training_stops_half_way_and_resumes(viewer, qtbot, home) -> None:
     assert panel.curve.last_epoch == 12
     assert not can_resume(model)
     assert panel.status.text().startswith("Done")
+
+
+def test_a_long_step_in_a_thread_does_not_hold_up_stop(viewer, qtbot, home, monkeypatch) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=6)
+    hang, hangs, go_on = threading.Event(), threading.Event(), threading.Event()
+    real = TargetVAE.loss
+
+    def loss(*given: Any, **options: Any) -> Any:
+        if hang.is_set():
+            hangs.set()
+            go_on.wait(60)
+        return real(*given, **options)
+
+    monkeypatch.setattr(TargetVAE, "loss", loss)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 2, timeout=60_000)
+    hang.set()
+    qtbot.waitUntil(hangs.is_set, timeout=60_000)
+    monkeypatch.setattr(_worker, "PATIENCE", 0.1)
+    click(qtbot, panel, "equipose.train.stop")
+    wait(qtbot, panel, 10)
+    model = home / "equipose" / "e-coli-phase-contrast-1.safetensors"
+    assert panel.status.text().startswith("Stopped after epoch")
+    assert "A last step still runs to its end" in panel.status.text()
+    assert list(shelf) == [model.stem]  # the best so far is at hand
+    assert not panel.resume.isEnabled()  # the step belongs to the run
+    hang.clear()
+    click(qtbot, panel, "equipose.train.start")  # another run, which waits
+    qtbot.waitUntil(lambda: panel.status.text().startswith("Waiting for"), timeout=10_000)
+    go_on.set()
+    wait(qtbot, panel)
+    assert panel.status.text().startswith("Done")
+    assert len(shelf) == 2 and messages() == []
+    assert can_resume(model)
+    assert unfinished_run(RunFolder.of(model)).state == "stopped"
+    assert panel.resume.isEnabled()
+
+
+def test_a_run_is_forgotten_when_a_person_means_it(viewer, qtbot, home) -> None:
+    viewer.open_sample("napari-equipose", "ecoli")
+    panel = tiny(open_panel(viewer, "Train"), epochs=12)
+    click(qtbot, panel, "equipose.train.start")
+    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 2, timeout=60_000)
+    click(qtbot, panel, "equipose.train.stop")
+    wait(qtbot, panel, 10)
+    model = home / "equipose" / "e-coli-phase-contrast-1.safetensors"
+    folder = RunFolder.of(model)
+    digest = load_model(model).digest
+
+    def answer(button: str) -> None:
+        panel.runs.aboutToShow.emit()
+        (_, forget) = panel.runs.actions()
+        (action,) = forget.menu().actions()
+        assert action.text().startswith(model.stem)
+        action.trigger()
+        dialog = child(panel, "equipose.train.forget_dialog")
+        assert model.stem in dialog.text() and model.name in dialog.informativeText()
+        click(qtbot, dialog, button)
+        name = "equipose.train.forget_dialog"
+        qtbot.waitUntil(lambda: not panel.findChildren(QWidget, name), timeout=10_000)
+
+    answer("equipose.train.forget_not")
+    assert can_resume(model) and panel.resume.isEnabled()
+    answer("equipose.train.forget")
+    assert unfinished_runs(model.parent) == [] and not panel.resume.isEnabled()
+    assert load_model(model).digest == digest
+    assert not [path for path in folder.path.iterdir() if "checkpoint" in path.name]
+    panel.runs.aboutToShow.emit()
+    assert [action.isEnabled() for action in panel.runs.actions()] == [False]
+    assert messages() == []
 
 
 def test_a_run_is_resumed_by_another_panel_from_its_file(viewer, qtbot, home) -> None:
@@ -353,8 +425,9 @@ def test_runs_of_an_earlier_session_are_offered_and_need_nothing_but_their_folde
     second = TrainWidget(viewer)  # as after a restart
     qtbot.addWidget(second)
     second.runs.aboutToShow.emit()
-    (action,) = second.runs.actions()
+    action, forget = second.runs.actions()
     assert action.text().startswith("cells-1: stopped")
+    assert forget.text() == "Forget"
     assert second.resume.isEnabled()
     action.trigger()
     wait(qtbot, second)

@@ -15,6 +15,8 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject
 
 from napari_equipose.geometry import InputError
+from napari_equipose.widgets import _worker
+from napari_equipose.widgets._panel import Panel
 from napari_equipose.widgets._pictures import LossCurve
 from napari_equipose.widgets._worker import Ending, Job
 
@@ -110,6 +112,104 @@ def test_stop_closes_the_generator_in_its_thread(qtbot) -> None:
     qtbot.waitUntil(lambda: bool(listener.endings), timeout=2_000)
     assert closed_on and closed_on != [threading.get_ident()]
     assert listener.endings == [Ending("stopped", 1)]  # salvaged after it was closed
+
+
+def test_a_step_that_takes_long_does_not_hold_up_a_stop(qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(_worker, "PATIENCE", 0.05)
+    go_on, closed, released = threading.Event(), list[bool](), list[bool]()
+
+    def work() -> Generator[int, None, None]:
+        try:
+            yield 1
+            go_on.wait(60)
+            yield 2
+        finally:
+            closed.append(True)
+
+    job = Job("slow", work(), lambda: "what was saved")
+    listener = Listener(job)
+    job.released.connect(lambda: released.append(True))
+    job.start()
+    qtbot.waitUntil(lambda: bool(listener.reports), timeout=10_000)
+    job.stop()
+    qtbot.waitUntil(lambda: bool(listener.endings), timeout=10_000)
+    assert not closed and not released
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(released), timeout=10_000)
+    assert closed == [True]
+    assert listener.endings == [Ending("stopped", "what was saved", lingers=True)]
+    assert listener.reports == [1]  # of what came after the end nothing is heard
+
+
+def test_garbage_of_the_viewer_is_not_destroyed_in_the_thread_of_a_job(qtbot) -> None:
+    destroyed_on: list[int] = []
+
+    class Window:
+        """Stands for a widget."""
+
+        def __init__(self) -> None:
+            self.myself = self
+
+        def __del__(self) -> None:
+            destroyed_on.append(threading.get_ident())
+
+    def work() -> Generator[int, None, None]:
+        for _ in range(300):
+            yield 0
+            kept = [[number] for number in range(3000)]  # makes Python look for garbage
+            time.sleep(0.01)
+            if len(kept) and len(destroyed_on) > 20:
+                return
+
+    job = Job("making much", work())
+    job.reported.connect(lambda _: Window())
+    run(qtbot, job)
+    assert len(destroyed_on) > 20
+    assert set(destroyed_on) == {threading.get_ident()}
+    qtbot.waitUntil(gc.isenabled, timeout=10_000)
+
+
+def test_python_collects_again_only_when_the_last_job_has_ended(qtbot) -> None:
+    ends = [threading.Event(), threading.Event()]
+
+    def work(end: threading.Event) -> Generator[None, None, None]:
+        while not end.is_set():
+            time.sleep(0.01)
+            yield
+
+    jobs = [Job("waiting", work(end)) for end in ends]
+    listeners = [Listener(job) for job in jobs]
+    for job in jobs:
+        job.start()
+    assert not gc.isenabled()
+    ends[0].set()
+    qtbot.waitUntil(lambda: bool(listeners[0].endings), timeout=10_000)
+    qtbot.wait(300)
+    assert not gc.isenabled()
+    ends[1].set()
+    qtbot.waitUntil(gc.isenabled, timeout=10_000)
+
+
+def test_a_host_that_collects_by_itself_is_left_to_it(qtbot) -> None:
+    def work() -> Generator[int, None, bool]:
+        yield 0
+        return gc.isenabled()
+
+    gc.disable()
+    try:
+        assert run(qtbot, Job("in such a host", work())).endings[0].result is False
+        qtbot.wait(300)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_panel_that_can_not_say_how_its_job_ended_is_refused() -> None:
+    with pytest.raises(TypeError, match="Half lacks is_on_gpu, run_on_cpu, show_end"):
+
+        class Half(Panel):
+            def show_report(self, report: object) -> None:
+                pass
 
 
 def test_salvage_that_fails_does_not_hide_the_end(qtbot) -> None:

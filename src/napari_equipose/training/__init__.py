@@ -13,18 +13,12 @@ from ._proposals import Candidates, propose, propose_many
 from ._reports import EpochReport, Report, Started, StepReport, describe
 from ._rounds import train_prepared
 from ._run_file import TrainingRun, read_run, write_run
-from ._run_folder import (
-    RunFolder,
-    RunState,
-    UnfinishedRun,
-    create_run,
-    unfinished_run,
-    unfinished_runs,
-)
+from ._run_folder import RunFolder, RunState, create_run
 from ._schedule import TrainingError
 from ._train import train
 from ._train_run import train_run
 from ._training_config import TrainingConfig
+from ._unfinished import UnfinishedRun, unfinished_run, unfinished_runs
 
 __all__ = [
     "Candidates",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 
 from .._files import atomic_path, remove_temporaries, write_json
@@ -29,16 +29,17 @@ from ..geometry import InputError
 from ._checkpoint import checkpoint_path
 from ._failure import explain
 from ._inputs import holds
-from ._run_file import TrainingRun, read_run, write_run
+from ._run_file import TrainingRun, write_run
 
-StateName = Literal["new", "running", "done", "stopped", "failed"]
+StateName = Literal["new", "running", "done", "stopped", "failed", "forgotten"]
 
 
 class RunState(NamedTuple):
     """How far a run is, as its folder says."""
 
     state: StateName
-    """new: nothing was learned yet. running: now, or when the machine or the program died."""
+    """new: nothing was learned yet. running: now, or when the machine or the program died.
+    forgotten: it was not done, and nobody wants it to be."""
     reason: str = ""
     """Why it failed."""
     pid: int = 0
@@ -122,11 +123,7 @@ class RunFolder:
             If another process works on this run.
         """
         before = self.state
-        lock = FileLock(self.path / "lock", timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise InputError(f"{self.path}: this run is going on in another process.") from None
+        lock = self._lock()
         refused = False
         try:
             self.clean()
@@ -151,6 +148,14 @@ class RunFolder:
             if refused:  # before it began: nothing is worth keeping
                 self.discard()
 
+    def _lock(self) -> BaseFileLock:
+        lock = FileLock(self.path / "lock", timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"{self.path}: this run is going on in another process.") from None
+        return lock
+
     def end(self, state: StateName, reason: str = "") -> None:
         """Say how the run ended, as far as the disk lets it be said."""
         self.say(": ".join(filter(None, (state, reason))))
@@ -167,6 +172,30 @@ class RunFolder:
         """Remove what is needed only to go on."""
         for name in _TO_GO_ON:
             (self.path / name).unlink(missing_ok=True)
+
+    def give_up(self) -> None:
+        """Let the run be resumed no more. Its model stays, with what is needed to repeat it.
+
+        Where there is no model, nothing is worth keeping, and the folder goes.
+
+        Raises
+        ------
+        InputError
+            If the run is going on.
+        OSError
+            If the folder can't be written.
+        """
+        lock = self._lock()
+        try:
+            if self.model.exists():
+                self.write_state("forgotten")  # first: half forgotten is not to be resumed
+                self.forget()
+                self.say("forgotten")
+                return
+            self.run_file.unlink(missing_ok=True)
+        finally:
+            lock.release()
+        self.discard()
 
     def discard(self) -> None:
         """Remove a run that was never begun."""
@@ -186,6 +215,12 @@ class RunFolder:
                 return False
         except Timeout:
             return True
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it is a run that goes on, or that will once its turn comes."""
+        state = self.state.state if self.run_file.exists() else "done"
+        return state == "new" or self.is_running
 
 
 _FILES = (
@@ -265,52 +300,3 @@ def create_run(
     if is_new or not resume:
         folder.write_state("new" if is_new else "stopped")
     return folder
-
-
-class UnfinishedRun(NamedTuple):
-    """A run that is not done."""
-
-    folder: RunFolder
-    state: StateName
-    """"running" of a run whose program or machine died, too."""
-    reason: str
-    """Why it failed."""
-    date: datetime
-    """When it last said how far it is."""
-    problem: str = ""
-    """Why it can't be resumed; empty where it can."""
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether `train_run` can go on with it."""
-        return not self.problem
-
-
-def unfinished_runs(folder: Path) -> list[UnfinishedRun]:
-    """Runs in a folder that are not done, the latest first."""
-    found = [
-        run
-        for path in Path(folder).glob("*.run")
-        if (run := unfinished_run(RunFolder(path))) is not None
-    ]
-    return sorted(found, key=lambda run: run.date, reverse=True)
-
-
-def unfinished_run(folder: RunFolder) -> UnfinishedRun | None:
-    """Say how a run stands that is not done; None for one that is, or is none."""
-    state = folder.state
-    if state.state == "done" or not folder.run_file.is_file():
-        return None
-    problem = ""
-    try:
-        if folder.is_running:
-            problem = "it is going on"
-        else:
-            run = read_run(folder.run_file)
-            gone = [name for name in run.images if not Path(name).exists()]
-            problem = f"{gone[0]} is gone" if gone else ""
-    except (InputError, OSError) as error:
-        problem = str(error)
-    said = folder.path / "state.json"
-    date = (said if said.exists() else folder.run_file).stat().st_mtime
-    return UnfinishedRun(folder, state.state, state.reason, datetime.fromtimestamp(date), problem)

@@ -12,9 +12,11 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
+    QFrame,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -213,3 +215,21 @@ class PathField(QWidget):
         path, _ = QFileDialog.getSaveFileName(self, self._title, start, self._filters)
         if path:
             self.line.setText(path)
+
+
+class VerticalScroll(QScrollArea):
+    """Scrolls up and down; as wide as what is in it."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self.sizeHint().width(), 200)
+
+    def sizeHint(self) -> QSize:
+        content = self.widget().minimumSizeHint()
+        return QSize(max(content.width(), 330) + 12, content.height())

@@ -8,6 +8,9 @@ from psygnal import Signal
 
 from ..models import SavedModel, load_model
 
+_IN_MEMORY = 4
+"""So many models are kept in memory; others are read again from their files when they are used."""
+
 
 class ShelvedModel(NamedTuple):
     """A model by the name that panels show."""
@@ -24,7 +27,9 @@ class ModelShelf:
     """The name of a model that was put on the shelf, or that took the place of another."""
 
     def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
         self._models: dict[str, ShelvedModel] = {}
+        """Those in memory, the last used last."""
 
     def put(self, saved: SavedModel, path: Path) -> str:
         """Add a model; one from the same file takes the place of the older.
@@ -36,9 +41,10 @@ class ModelShelf:
         """
         path = Path(path)
         name = path.stem
-        if name in self._models and self._models[name].path != path:
+        if self._paths.get(name, path) != path:
             name = f"{path.stem} ({path.parent})"
-        self._models[name] = ShelvedModel(name, saved, path)
+        self._paths[name] = path
+        self._keep(ShelvedModel(name, saved, path))
         self.added.emit(name)
         return name
 
@@ -53,16 +59,38 @@ class ModelShelf:
         return self.put(load_model(path), path)
 
     def __getitem__(self, name: str) -> ShelvedModel:
-        return self._models[name]
+        """Take a model, to use it.
+
+        Raises
+        ------
+        KeyError
+            If there is none of this name.
+        InputError
+            If it must be read again, and its file is gone or no model any more.
+        """
+        found = self._models.get(name)
+        if found is None:
+            found = ShelvedModel(name, load_model(self._paths[name]), self._paths[name])
+        self._keep(found)
+        return found
+
+    def _keep(self, model: ShelvedModel) -> None:
+        self._models.pop(model.name, None)
+        self._models[model.name] = model
+        spare = [shelved for shelved in self._models.values() if shelved.path.is_file()]
+        for shelved in spare[: max(len(self._models) - _IN_MEMORY, 0)]:
+            if shelved is not model:
+                del self._models[shelved.name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._models)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._models)
+        return len(self._paths)
 
     def clear(self) -> None:
         """Forget all models."""
+        self._paths.clear()
         self._models.clear()
 
 

@@ -1,5 +1,6 @@
 """What all panels share: a job at a time, its progress, its end, and words for each."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from datetime import datetime
@@ -7,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QApplication,
     QDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -26,11 +25,13 @@ from qtpy.QtWidgets import (
 from .. import __version__
 from ..inference import Notice
 from ..training import describe, explain
-from ._forms import named, press_with, primary
+from ._forms import VerticalScroll, named, press_with, primary
 from ._help import help_button
 from ._preferences import read_preferences
 from ._queue import Waiting
 from ._worker import Ending, Job, warm_up
+
+_LINGERS = "A last step still runs to its end; what you start on the same device waits for it."
 
 
 def user_folder() -> Path:
@@ -47,6 +48,9 @@ def short(path: Path) -> str:
 
 class Panel(QWidget):
     """A dock widget that runs one job at a time.
+
+    Each kind of panel has its own words for what its job says and how it ended: the methods that
+    are abstract here.
 
     Parameters
     ----------
@@ -71,10 +75,18 @@ class Panel(QWidget):
         self.body = QVBoxLayout(inside)
         self.body.setContentsMargins(8, 8, 8, 8)
         self.body.setSpacing(8)
-        scroll = _VerticalScroll(inside)
+        scroll = VerticalScroll(inside)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a kind of panel that lacks a method; Qt's metaclass would not."""
+        super().__init_subclass__()
+        methods = {name: getattr(cls, name) for name in sorted(vars(Panel))}
+        lacking = [n for n, it in methods.items() if getattr(it, "__isabstractmethod__", False)]
+        if lacking:
+            raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}")
 
     def named(self, widget: Any, name: str, tip: str) -> Any:
         """Name a control within this panel and give it its tooltip."""
@@ -139,6 +151,7 @@ class Panel(QWidget):
         self.job = Job(title, work, salvage)
         self.job.reported.connect(self._on_report)
         self.job.ended.connect(self._on_ended)
+        self.job.released.connect(self._on_released)
         self._log.clear()
         self.log(title)
         self.details.show()
@@ -159,22 +172,25 @@ class Panel(QWidget):
         if text and not (self._log and self._log[-1].endswith(f"  {text}")):
             self._log.append(f"{datetime.now():%H:%M:%S}  {text}")
 
+    @abstractmethod
     def show_report(self, report: Any) -> None:
         """Show what the generator yields."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show_end(self, ending: Ending) -> None:
         """Show how the job ended."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_on_gpu(self) -> bool:
         """Whether the last job was on another device than the processor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run_on_cpu(self) -> None:
         """Start again, on the processor, the job for which memory ran out."""
-        raise NotImplementedError
+
+    def offer(self) -> None:
+        """Offer what can be done now, after a job has let go of all it held."""
 
     def refuse(self, error: Exception) -> None:
         """Tell a person in one notification what is wrong with what they gave."""
@@ -235,6 +251,14 @@ class Panel(QWidget):
                 self._show_failure(ending)
         finally:
             self.show_end(ending)
+        if ending.lingers:
+            self.log(_LINGERS)
+            self.status.setText(f"{self.status.text()}\n{_LINGERS}")
+
+    def _on_released(self) -> None:
+        if not self.is_running:
+            self.status.setText(self.status.text().removesuffix(f"\n{_LINGERS}"))
+        self.offer()
 
     def _show_failure(self, ending: Ending) -> None:
         self.progress.setValue(0)
@@ -273,24 +297,6 @@ class Panel(QWidget):
         layout.addWidget(copy)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
-
-
-class _VerticalScroll(QScrollArea):
-    """Scrolls up and down; as wide as what is in it."""
-
-    def __init__(self, content: QWidget) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWidget(content)
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(self.sizeHint().width(), 200)
-
-    def sizeHint(self) -> QSize:
-        content = self.widget().minimumSizeHint()
-        return QSize(max(content.width(), 330) + 12, content.height())
 
 
 def _write_log(room: str, text: str) -> Path | None:

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QToolButton
+from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton
 
 from ..geometry import InputError
 from ..inference import Progress
@@ -30,6 +31,7 @@ from ._panel import Panel, short, user_folder
 from ._pictures import LossCurve, PictureRows
 from ._preferences import read_preferences
 from ._train_job import Order, Pictures, Source, learn, prepare, time_left
+from ._train_runs import RunMenu, ask_whether_to_forget
 from ._train_settings import TrainSettings
 from ._train_source import SourceForm
 from ._worker import Ending, job_threads
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     import napari
 
 _RUN_FILES = "Run files (*.json)"
-_MOST_RUNS = 20
-"""As many unfinished runs are offered, the latest."""
 
 
 class TrainWidget(Panel):
@@ -66,12 +66,11 @@ class TrainWidget(Panel):
             QToolButton(),
             "resume",
             "Go on with the run that was stopped last. The arrow lists all that are not done,\n"
-            "also those of earlier sessions.",
+            "also those of earlier sessions, to go on with one or to forget it.",
         )
         self.resume.setText("Resume")
         self.resume.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        self.runs = self.named(QMenu(self.resume), "runs", "Runs that are not done.")
-        self.runs.setToolTipsVisible(True)
+        self.runs = self.named(RunMenu(self.resume), "runs", "Runs that are not done.")
         self.resume.setMenu(self.runs)
         self.next = self.named(QPushButton("Detect with it …"), "detect", "Open the panel Detect.")
         self.curve = self.named(
@@ -93,7 +92,8 @@ class TrainWidget(Panel):
             widget.hide()
         self.start.clicked.connect(self._learn)
         self.resume.clicked.connect(self._resume)
-        self.runs.aboutToShow.connect(self._list_runs)
+        self.runs.chosen.connect(lambda run: self.resume_run(run.folder))
+        self.runs.unwanted.connect(self._ask_whether_to_forget)
         self.next.clicked.connect(self._open_detect)
         self.source.draw.clicked.connect(self._draw_box)
         self.source.show_boxes.clicked.connect(self._show_boxes)
@@ -207,18 +207,18 @@ class TrainWidget(Panel):
             runs = [] if run is None else [run]
         return next((run for run in runs if run.can_resume), None)
 
-    def _list_runs(self) -> None:
-        self.runs.clear()
-        runs = unfinished_runs(user_folder())[:_MOST_RUNS]
-        for run in runs:
-            words = {"running": "interrupted"}.get(run.state, run.state)
-            name = f"{run.folder.model.stem}: {words}, {run.date:%d %b %H:%M}"
-            action = self.runs.addAction(name)
-            action.setEnabled(run.can_resume and not self.is_running)
-            action.setToolTip(run.problem or run.reason or short(run.folder.path))
-            action.triggered.connect(lambda _=False, folder=run.folder: self.resume_run(folder))
-        if not runs:
-            self.runs.addAction(f"No unfinished run in {short(user_folder())}").setEnabled(False)
+    def _ask_whether_to_forget(self, run: UnfinishedRun) -> None:
+        ask_whether_to_forget(run, self, lambda: self.forget_run(run.folder))
+
+    def forget_run(self, folder: RunFolder) -> None:
+        """Take a run from the list of those that are not done."""
+        try:
+            folder.give_up()
+        except Exception as error:
+            self.refuse(error)
+        else:
+            self.status.setText(f"The run {folder.model.stem} is forgotten.")
+        self.offer()
 
     def _new_order(self, output: Path | None) -> Order:
         source = self.source.read()
@@ -338,6 +338,7 @@ class TrainWidget(Panel):
         super().set_running(running)
         self.source.setEnabled(not running)
         self.settings.setEnabled(not running)
+        self.runs.busy = running
         self.offer()
 
     def detach(self) -> None:
@@ -351,9 +352,7 @@ def _count(boxes: int, note: str) -> str:
 
 
 def _new_name(layer: str) -> Path:
-    """Name of a model file that is not there yet."""
+    """Name of a model file that is not there yet, and that no job is about to write."""
     word = re.sub(r"[^\w]+", "-", layer.lower()).strip("-") or "model"
-    folder, number = user_folder(), 1
-    while (folder / f"{word}-{number}.safetensors").exists():
-        number += 1
-    return folder / f"{word}-{number}.safetensors"
+    numbers = (user_folder() / f"{word}-{number}.safetensors" for number in count(1))
+    return next(path for path in numbers if not (path.exists() or RunFolder.of(path).is_taken))

@@ -102,7 +102,9 @@ def learn(order: Order, columns: int) -> Work:
     place = RunFolder.of(order.output)
     if order.source is not None:
         yield Progress(0, 1, "keeping what is learned from")
-        place = keep(order, order.source)
+        pixels = read(order.source)
+        yield None  # reading may have taken long: who was stopped meanwhile leaves no folder
+        place = keep(order, order.source, pixels)
     turn = None
     try:
         turn = yield from take_turn(order.run.device, order.title)
@@ -117,9 +119,13 @@ def learn(order: Order, columns: int) -> Work:
             place.discard()  # it was stopped while it waited
 
 
-def keep(order: Order, source: Source) -> RunFolder:
+def read(source: Source) -> NDArray[Any]:
+    """Read all pixels of a source."""
+    return np.asarray(source.stack) if source.plane is None else source.plane.read()
+
+
+def keep(order: Order, source: Source, pixels: NDArray[Any]) -> RunFolder:
     """Make the folder of a run with a snapshot of its source."""
-    pixels = np.asarray(source.stack) if source.plane is None else source.plane.read()
     return create_run(
         order.output,
         order.run,

@@ -21,8 +21,11 @@ from qtpy.QtCore import QObject, Signal
 
 from .._memory import give_memory_back
 from ..training import explain
+from ._garbage import collect_here
 from ._preferences import read_preferences
 
+PATIENCE = 1.7
+"""Seconds that a generator has to answer a stop; a process of its own needs up to 1.6."""
 _THREADS = torch.get_num_threads()
 
 
@@ -39,6 +42,8 @@ class Ending(NamedTuple):
     memory: bool = False
     """Whether memory ran out."""
     trace: str = ""
+    lingers: bool = False
+    """Whether a step goes on in its thread that could not be broken off."""
 
 
 class Job(QObject):
@@ -52,13 +57,15 @@ class Job(QObject):
         Yields reports and returns a result; None is no report, but lets a stop be answered. It
         is closed, in its thread, when the job is stopped.
     salvage : callable, optional
-        Gives, in the thread, what is left of a job that was stopped or failed.
+        Gives, in a thread, what is left of a job that was stopped or failed.
     """
 
     reported = Signal(object)
     """What the generator yields."""
     ended = Signal(object)
     """An `Ending`; once, whatever happens."""
+    released = Signal()
+    """The generator is closed: what it held is free. With the end, or after one that lingers."""
 
     def __init__(
         self,
@@ -70,25 +77,54 @@ class Job(QObject):
         self.title = title
         self._work: Generator[Any, None, Any] | None = work
         self._salvage = salvage
-        self._stop = threading.Event()
+        self._stop, self._closed = threading.Event(), threading.Event()
+        self._gone = threading.Event()
+        self._lock, self._has_ended = threading.Lock(), False
 
     def __repr__(self) -> str:
         return f"Equipose: {self.title}"
 
     def start(self) -> None:
         """Start the thread."""
+        collect_here(lambda: not self._gone.is_set())
         create_worker(self, _worker_class=_JobWorker, _start_thread=True, _ignore_errors=True)
 
     def stop(self) -> None:
-        """Ask the generator to end at its next report."""
-        self._stop.set()
+        """Ask the generator to end at its next report; the job ends within two seconds.
+
+        Python can't break off a step in a thread. One that takes longer goes on to its end, and
+        the generator is closed then.
+        """
+        if not self._stop.is_set():
+            self._stop.set()
+            waiting = threading.Thread(target=self._wait, name="Equipose: stopping", daemon=True)
+            waiting.start()
 
     def __call__(self) -> None:
         """Drive the generator to its end; called in the thread."""
         ending = self._drive()
+        self._closed.set()
+        self._end(ending)
         self._work = self._salvage = None
         with suppress(RuntimeError):  # napari has closed, and nobody listens
-            self.ended.emit(ending)
+            self.released.emit()
+
+    def leave(self) -> None:
+        """Nothing of the job is left in any thread."""
+        self._gone.set()
+
+    def _wait(self) -> None:
+        if not self._closed.wait(PATIENCE):
+            ending = Ending("stopped", self._salvaged(), lingers=True)
+            if not self._closed.is_set():
+                self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        with self._lock:
+            if not self._has_ended:
+                self._has_ended = True
+                with suppress(RuntimeError):  # napari has closed, and nobody listens
+                    self.ended.emit(ending)
 
     def _drive(self) -> Ending:
         assert self._work is not None
@@ -109,16 +145,20 @@ class Job(QObject):
         return Ending("failed", self._salvaged(), message, expected, memory, trace)
 
     def _report(self, report: Any) -> None:
-        try:
-            self.reported.emit(report)
-        except RuntimeError:  # napari has closed: the generator must still be closed
-            self._stop.set()
+        with self._lock:
+            if self._has_ended:
+                return
+            try:
+                self.reported.emit(report)
+            except RuntimeError:  # napari has closed: the generator must still be closed
+                self._stop.set()
 
     def _salvaged(self) -> Any:
-        if self._salvage is None:
+        salvage = self._salvage
+        if salvage is None:
             return None
         try:
-            return self._salvage()
+            return salvage()
         except Exception:  # what can't be saved is not there
             return None
 
@@ -142,6 +182,7 @@ class _JobWorker(FunctionWorker):
         with suppress(RuntimeError):
             self.finished.emit()
             self._finished.emit(self)
+        self._func.leave()
 
 
 def job_threads() -> int:
