@@ -1,10 +1,11 @@
 """Files and options that need a look before a command begins."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ..geometry import InputError
+from ..geometry import InputError, MissingWedge
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
@@ -36,3 +37,23 @@ def read_classes(text: str | None) -> int | Literal["auto"] | None:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--classes must be a number of at least 1, or auto; got {text!r}.")
     return int(text)
+
+
+def tilt_settings(tilt_range: tuple[float, float] | None, axis: str | None) -> dict[str, Any]:
+    """Turn --tilt-range and --tilt-axis into fields of a configuration.
+
+    Raises
+    ------
+    InputError
+        If there is an axis without a range, or the range has no width.
+    """
+    if tilt_range is None:
+        if axis is not None:
+            raise InputError(f"--tilt-axis {axis} goes with --tilt-range; give both.")
+        return {}
+    wedge = MissingWedge(
+        tilt_min_deg=tilt_range[0],
+        tilt_max_deg=tilt_range[1],
+        tilt_axis=axis or "y",  # type: ignore[arg-type]
+    )
+    return asdict(wedge)

@@ -8,6 +8,16 @@ import typer
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", metavar="DEVICE")]
 Seed = Annotated[int, typer.Option(help="Of all that is random; on the CPU it repeats a run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
+TiltRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="MIN MAX",
+        help="Of the tilt series of volumes, in degrees: what it does not measure does not count.",
+    ),
+]
+TiltAxis = Annotated[
+    str | None, typer.Option(metavar="y|x", help="About which the specimen was tilted; y.")
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output at the end.")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._options import Json, Quiet
+from ._options import Json, Quiet, TiltAxis, TiltRange
 from ._show import Display
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ def train(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), or with --box-size one or "
-            "more large images.",
+            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), of volumes for harmony, or "
+            "with --box-size one or more large images.",
             metavar="IMAGES",
             show_default=False,
         ),
@@ -42,8 +42,12 @@ def train(
             help="bernoulli for pixels that are off or on, gaussian for real-valued ones.",
         ),
     ] = None,
-    kind: Annotated[str | None, typer.Option("--model", metavar="KIND", help="target-vae.")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="fast|balanced|paper")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--model", metavar="KIND", help="target-vae or harmony.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="fast|balanced|paper", help="harmony has no balanced.")
+    ] = None,
     content_dim: Annotated[
         int | None, typer.Option(min=1, help="Dimensions of the content.")
     ] = None,
@@ -70,6 +74,8 @@ def train(
         bool,
         typer.Option("--ctf", help="Apply the CTF in a STAR file to what is drawn."),
     ] = False,
+    tilt_range: TiltRange = None,
+    tilt_axis: TiltAxis = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that stopped.")
     ] = False,
@@ -92,6 +98,7 @@ def train(
     from .. import training
     from ..geometry import InputError
     from ..models import choose_device
+    from ._inputs import tilt_settings
 
     options: dict[str, Any] = {
         "images": tuple(map(str, images)) if images else None,
@@ -111,9 +118,13 @@ def train(
     if resume and config is None and output is not None:
         before = training.RunFolder.of(output).run_file
         config = before if before.is_file() else None
-    run = training.read_run(config) if config else training.TrainingRun()
-    run = replace(run, **{name: value for name, value in options.items() if value is not None})
-    run = replace(run, settings={**run.settings, **_read_settings(settings or [])})
+    options = {name: value for name, value in options.items() if value is not None}
+    more = _read_settings(settings or []) | tilt_settings(tilt_range, tilt_axis)
+    if config is None:
+        run = training.TrainingRun(**options, settings=more)
+    else:
+        run = training.read_run(config)
+        run = replace(run, **options, settings={**run.settings, **more})
     target = _check_names(run)
     choose_device(run.device)
     if save_config is not None:

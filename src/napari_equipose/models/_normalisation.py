@@ -17,12 +17,14 @@ class Normalisation:
     """How intensities are scaled; kept in the model file.
 
     Every picture is scaled by its own statistics, so that uint8, uint16 or float32 versions of
-    one picture, or a changed gain or offset, give the same result.
+    one picture, or a changed gain or offset, give the same result. Only "shared" keeps gain and
+    offset, for systems that infer them.
     """
 
-    kind: Literal["standard", "unit"] = "standard"
+    kind: Literal["standard", "unit", "shared"] = "standard"
     """"standard": background removed, unit contrast, outliers cut; for real-valued pixels.
-    "unit": from 0 to 1; for pixels that are off or on."""
+    "unit": from 0 to 1; for pixels that are off or on. "shared": all pictures by the ``level``
+    and the ``spread`` of the training set."""
     background_sigma: float | None = None
     """Of a large image, slow changes are removed: standard deviation, in pixels, of the Gaussian
     that estimates the background. By default only the median is removed."""
@@ -31,11 +33,30 @@ class Normalisation:
     dark objects, such as halos and gaps, is levelled, lest it is learnt as an object; and the
     other way round. Of noisy images it would cut half of the noise: leave it out."""
     clip: float = 6.0
-    """Of "standard": values beyond so many standard deviations are cut."""
+    """Of all but "unit": values beyond so many standard deviations are cut."""
+    level: float = 0.0
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("standard", "unit"):
-            raise InputError(f"normalisation must be standard or unit, got {self.kind!r}.")
+        if self.kind not in ("standard", "unit", "shared"):
+            raise InputError(f"normalisation must be standard, unit or shared, got {self.kind!r}.")
+        if not self.spread > 0:
+            raise InputError(f"the spread of a normalisation must be positive, got {self.spread}.")
+
+    @classmethod
+    def shared_by(cls, stack: NDArray[Any]) -> "Normalisation":
+        """Scale all boxes of a stack alike: to a mean of 0 and a standard deviation of 1.
+
+        Raises
+        ------
+        InputError
+            If the stack is constant or holds NaN.
+        """
+        pixels = np.asarray(stack, np.float32)
+        level, spread = float(pixels.mean(dtype=float)), float(pixels.std(dtype=float))
+        if not (np.isfinite(level) and 0 < spread < np.inf):
+            raise InputError("the stack is constant, or holds NaN or infinite pixels.")
+        return cls(kind="shared", level=level, spread=spread)
 
     def of_stack(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Scale each box of a stack (n, [channels,] y, x) on its own.
@@ -59,6 +80,8 @@ class Normalisation:
         if self.kind == "unit":
             unit: NDArray[np.float32] = (scaled - low) / (high - low)
             return unit
+        if self.kind == "shared":
+            return self._shared(scaled)
         scaled -= scaled.mean(axes, keepdims=True)
         scaled /= scaled.std(axes, keepdims=True)
         return np.clip(scaled, -self.clip, self.clip, out=scaled)
@@ -74,6 +97,8 @@ class Normalisation:
         scaled = np.array(image, np.float32)
         if not np.isfinite(scaled).all():
             raise InputError("the image holds NaN or infinite pixels; fill or crop them first.")
+        if self.kind == "shared":
+            return self._shared(scaled)
         low, high = np.percentile(scaled, (0.05, 99.95)).astype(np.float32)
         if not high > low:
             low, high = scaled.min(), scaled.max()
@@ -106,3 +131,7 @@ class Normalisation:
         elif self.polarity == "bright":
             low = 0.0
         return np.clip(scaled, low, high, out=scaled)
+
+    def _shared(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        scaled = (pixels - self.level) / self.spread
+        return np.clip(scaled, -self.clip, self.clip, out=scaled)

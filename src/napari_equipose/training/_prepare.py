@@ -16,29 +16,31 @@ class TrainingBoxes(NamedTuple):
     """Normalised boxes and where they came from."""
 
     boxes: Tensor
-    """Shape (n, channels, box_size, box_size)."""
+    """Shape (n, channels, box_size, box_size), of volumes with a third box_size."""
     positions: list[NDArray[np.float32]]
     """For each image the centres (y, x) of its boxes, in pixels; empty for a stack."""
 
 
 def boxes_from_stack(stack: NDArray[Any], normalisation: Normalisation) -> TrainingBoxes:
-    """Normalise a stack of boxes, each on its own.
+    """Normalise a stack of boxes, as the normalisation says.
 
     Parameters
     ----------
-    stack : array, shape (n, y, x) or (n, y, x, 3)
-        Square boxes.
+    stack : array, shape (n, y, x), (n, y, x, 3) or (n, z, y, x)
+        Boxes of equal sides.
     normalisation : Normalisation
 
     Raises
     ------
     InputError
-        If the boxes are not square or the stack has other dimensions.
+        If the sides of the boxes differ or the stack has other dimensions.
     """
     rgb = stack.ndim == 4 and stack.shape[-1] == 3
-    if not (rgb or stack.ndim == 3) or stack.shape[1] != stack.shape[2]:
+    sides = stack.shape[1:-1] if rgb else stack.shape[1:]
+    if len(sides) not in (2, 3) or len(set(sides)) > 1:
         raise InputError(
-            f"a stack of square boxes (n, y, x) or (n, y, x, 3) is wanted, got shape {stack.shape}."
+            "a stack of boxes of equal sides is wanted, (n, y, x), (n, y, x, 3) or (n, z, y, x); "
+            f"this one has shape {stack.shape}. Cut boxes that are as wide as they are high."
         )
     images = np.moveaxis(stack, -1, 1) if rgb else stack[:, None]
     return TrainingBoxes(torch.from_numpy(normalisation.of_stack(np.asarray(images))), [])

@@ -10,13 +10,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError
-from ..models import Normalisation, TargetVAEConfig
+from ..models import Normalisation
 from ._prepare import boxes_from_images, boxes_from_stack
 from ._proposals import propose_many
 from ._run_file import TrainingRun
 from ._training_config import TrainingConfig
 
 _LEAST_BOXES = 10
+_LEAST_OF_STACK = 8
 _LITTLE_NOISE = 0.25
 """Of the local contrast."""
 
@@ -25,8 +26,9 @@ class PreparedRun(NamedTuple):
     """All that `train` wants, made from a run's settings and its images."""
 
     boxes: Tensor
-    """Shape (n, channels, box_size, box_size)."""
-    model_config: TargetVAEConfig
+    """Shape (n, channels, box_size, box_size), of volumes with a third box_size."""
+    model_config: Any
+    """`TargetVAEConfig` or `HarmonyConfig`, as the kind of the run says."""
     training_config: TrainingConfig
     normalisation: Normalisation
     positions: list[NDArray[np.float32]]
@@ -39,19 +41,39 @@ class PreparedRun(NamedTuple):
 
 
 def prepare_stack(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
-    """Make boxes and configurations for a run on a stack of boxes (n, y, x) or (n, y, x, 3).
+    """Make boxes and configurations for a run on a stack of boxes.
+
+    Parameters
+    ----------
+    run : TrainingRun
+    stack : array, shape (n, y, x), (n, y, x, 3) or (n, z, y, x)
 
     Raises
     ------
     InputError
         If the stack or a setting can't be used.
     """
+    if run.model == "harmony":
+        return _prepare_harmony(run, stack)
     likelihood = _likelihood(run)
     if likelihood == "auto":
         likelihood = choose_likelihood(stack)
     normalisation = _normalisation(likelihood)
     boxes, positions = boxes_from_stack(stack, normalisation)
     return _prepared(run, boxes, positions, likelihood, normalisation)
+
+
+def _prepare_harmony(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
+    if len(stack) < _LEAST_OF_STACK:
+        raise InputError(
+            f"{len(stack)} boxes are too few to learn from; give at least {_LEAST_OF_STACK}."
+        )
+    normalisation = Normalisation()
+    if any(run.settings.get(name) for name in ("contrast_range", "brightness_range")):
+        # What is to be inferred must not be taken out of each box before.
+        normalisation = Normalisation.shared_by(stack)
+    boxes, positions = boxes_from_stack(stack, normalisation)
+    return _prepared(run, boxes, positions, "gaussian", normalisation)
 
 
 def prepare_images(
@@ -192,7 +214,11 @@ def _prepared(
 ) -> PreparedRun:
     n, channels, box_size = boxes.shape[:3]
     model, training = run.configurations(
-        box_size=box_size, channels=channels, n_images=n, likelihood=likelihood
+        dimensions=boxes.ndim - 2,
+        box_size=box_size,
+        channels=channels,
+        n_images=n,
+        likelihood=likelihood,
     )
     if follow and run.preset != "paper":
         model = replace(model, **follow)

@@ -47,9 +47,8 @@ Report = Started | StepReport | EpochReport | Progress | Notice
 def describe(report: Any) -> str:
     """One line for a log; empty for what is only of the moment."""
     if isinstance(report, Started):
-        size = report.box_size
         return (
-            f"training on {report.boxes} boxes of {size} x {size} pixels, "
+            f"training on {report.boxes} boxes with sides of {report.box_size} pixels, "
             f"at most {report.epochs} epochs"
         )
     if isinstance(report, EpochReport):

@@ -2,22 +2,25 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from .._files import write_json
 from ..geometry import InputError
-from ..models import TargetVAEConfig
-from ._presets import Preset, preset
+from ._kinds import KINDS, changed, check_kind, typed_settings
+from ._presets import Preset
 from ._training_config import TrainingConfig
+from ._typed import typed
 
 _FORMAT = 1
-_CONFIGS = {"model": TargetVAEConfig, "training": TrainingConfig}
-_FROM_IMAGES = {"channels": "the images", "box_size": "the box size of the run"}
-_Config = TypeVar("_Config", TargetVAEConfig, TrainingConfig)
+_FROM_IMAGES = {
+    "dimensions": "the images",
+    "channels": "the images",
+    "box_size": "the box size of the run",
+}
+_NO_LARGE_IMAGES = ", it learns from a stack of boxes, not from large images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +39,14 @@ class TrainingRun:
     output: str = ""
     """The model file."""
     model: str = "target-vae"
-    """Kind of model."""
+    """Kind of model: "target-vae" or "harmony"."""
     preset: Preset = "fast"
     box_size: int | None = None
     """Side, in pixels, of the boxes cut from large images; None where a stack holds boxes."""
     polarity: Literal["either", "dark", "bright"] = "either"
     likelihood: Literal["auto", "bernoulli", "gaussian"] = "auto"
-    content_dim: int = 2
+    content_dim: int | None = None
+    """When not given it becomes what is usual of the kind: 2 of TARGET-VAE, 1 of Harmony."""
     epochs: int | None = None
     minutes: float | None = None
     seed: int = 0
@@ -56,35 +60,49 @@ class TrainingRun:
         known = get_type_hints(type(self))
         for name in ("preset", "polarity", "likelihood"):
             typed(name, getattr(self, name), known[name])
+        kind = check_kind(self.model)
+        for name, usual in kind.without.items():
+            if getattr(self, name) != usual:
+                note = _NO_LARGE_IMAGES if name in ("box_size", "positions") else ""
+                raise InputError(f"{self.model} knows no {name}{note}; leave it out.")
+        if self.content_dim is None:
+            object.__setattr__(self, "content_dim", kind.content_dim)
         object.__setattr__(self, "images", tuple(self.images))
-        object.__setattr__(self, "settings", _typed_settings(self.settings))
+        object.__setattr__(self, "settings", typed_settings(self.model, self.settings))
 
     def configurations(
-        self, *, box_size: int, channels: int, n_images: int, likelihood: str
-    ) -> tuple[TargetVAEConfig, TrainingConfig]:
+        self, *, box_size: int, channels: int, n_images: int, likelihood: str, dimensions: int = 2
+    ) -> tuple[Any, TrainingConfig]:
         """Put the preset and the settings together for images of a kind.
+
+        Returns
+        -------
+        TargetVAEConfig or HarmonyConfig
+            As the kind of the run says.
+        TrainingConfig
 
         Raises
         ------
         InputError
             If a value is not possible, or a setting contradicts the images.
         """
-        model, training = preset(
+        from_images = {"dimensions": dimensions, "channels": channels, "box_size": box_size}
+        for name, wanted in from_images.items():
+            given = self.settings.get(name, wanted)
+            if given != wanted:
+                raise InputError(f"{name} is {wanted}, from {_FROM_IMAGES[name]}; got {given}.")
+        model, training = KINDS[self.model].configurations(
             self.preset,
-            box_size=box_size,
-            channels=channels,
+            self.settings,
             content_dim=self.content_dim,
-            likelihood=cast(Literal["bernoulli", "gaussian"], likelihood),
             n_images=n_images,
+            likelihood=likelihood,
+            **from_images,
         )
         chosen: dict[str, Any] = {"epochs": self.epochs, "minutes": self.minutes, "seed": self.seed}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         training = replace(training, **chosen)
-        for name, wanted in {"box_size": box_size, "channels": channels}.items():
-            given = self.settings.get(name, wanted)
-            if given != wanted:
-                raise InputError(f"{name} is {wanted}, from {_FROM_IMAGES[name]}; got {given}.")
-        return _changed(model, self.settings), _changed(training, self.settings)
+        return changed(model, self.settings), changed(training, self.settings)
 
 
 def read_run(path: str | Path) -> TrainingRun:
@@ -152,95 +170,5 @@ def _relative(run_file: Path, name: str) -> str:
     return Path(os.path.relpath(whole, folder)).as_posix()
 
 
-def typed(name: str, value: Any, hint: Any) -> Any:
-    """Turn a value, or the text of one, into the type of a field.
-
-    Raises
-    ------
-    InputError
-        If it is none of that type.
-    """
-    options = (hint,) if get_args(hint) == () or _is_literal(hint) else get_args(hint)
-    for option in options:
-        if _is_literal(option):
-            if value in get_args(option):
-                return value
-        elif option is NoneType:
-            if value is None or (isinstance(value, str) and value.lower() == "none"):
-                return None
-        else:
-            converted = _CONVERTERS[option](value)
-            if converted is not None:
-                return converted
-    raise InputError(f"{name} must be {_words(options)}, got {value!r}.")
-
-
-def _to_bool(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
-        str(value).lower()
-    )
-
-
-def _to_int(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-        return int(number) if number.is_integer() else None
-    except (TypeError, ValueError):
-        return None
-
-
-def _to_float(value: Any) -> float | None:
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-_CONVERTERS: dict[Any, Any] = {
-    bool: _to_bool,
-    int: _to_int,
-    float: _to_float,
-    str: lambda value: value if isinstance(value, str) else None,
-}
-
-
 def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _is_literal(hint: Any) -> bool:
-    return getattr(hint, "__origin__", None) is Literal
-
-
-def _words(options: Sequence[Any]) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    words = [
-        f"one of {', '.join(get_args(o))}" if _is_literal(o) else names.get(o, "none")
-        for o in options
-    ]
-    return " or ".join(words)
-
-
-def _typed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the names of settings, and turn their values into the types of their fields."""
-    hints: dict[str, Any] = {}
-    for config in _CONFIGS.values():
-        hints |= get_type_hints(config)
-    for name in settings:
-        if name not in hints:
-            names = "; ".join(
-                f"of the {what}: {', '.join(f.name for f in fields(config))}"
-                for what, config in _CONFIGS.items()
-            )
-            raise InputError(f"no setting {name!r}; known are, {names}.")
-    return {name: typed(name, value, hints[name]) for name, value in settings.items()}
-
-
-def _changed(config: _Config, settings: Mapping[str, Any]) -> _Config:
-    """Replace the fields of a configuration that are among the settings."""
-    own = {f.name for f in fields(config)}
-    return replace(config, **{name: value for name, value in settings.items() if name in own})
