@@ -19,6 +19,9 @@ SETTINGS = {
 }
 """Fields of the configurations, as a run has them."""
 
+HARMONY = {"width": 4, "n_pictures": 4, "hypotheses": 4, "steps_per_epoch": 2, "batch_size": 4}
+"""The same of Harmony."""
+
 
 def typed(**more: int) -> str:
     """Write the settings, and more of them, as a person types them into the Train panel."""

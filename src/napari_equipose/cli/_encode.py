@@ -12,7 +12,8 @@ from ._show import Display
 def encode(
     model: ModelFile,
     images: Annotated[
-        Path, typer.Argument(help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star).")
+        Path,
+        typer.Argument(help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), or of volumes."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="T", help="The table: .csv or .star.")
@@ -38,7 +39,11 @@ def encode(
         job = inference.encode(saved, stack.images, device=device)  # type: ignore[arg-type]
         found = display.run(job, "encoding")
     label = None if k is None else inference.cluster(found.content, k, seed)
-    table = io.pose_table(found.rotation, found.translation, found.score, found.content, label)
+    table = io.pose_table(
+        *(found.rotation, found.translation, found.score, found.content, label),
+        scale=found.scale,
+        contrast=found.contrast,
+    )
     io.write_table(output, table, stack=stack)
     values = {"table": str(output), "model": str(model), "digest": saved.digest, "n": len(table)}
     if label is not None:

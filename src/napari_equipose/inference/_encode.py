@@ -1,14 +1,15 @@
-"""Poses and content of a stack of boxes."""
+"""Poses and content of a stack of boxes, of images or of volumes."""
 
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry import InputError, Poses3D
+from ..geometry import InputError, Poses
 from ..models import SavedModel, choose_device
+from ._fit_in_box import fit_in_box
 from ._progress import Progress
 from ._refine import decode_templates, refine_poses
 
@@ -17,13 +18,18 @@ class Encoding(NamedTuple):
     """What a model says of each of ``n`` boxes."""
 
     rotation: NDArray[np.float32]
-    """Shape (n,), radians, counter-clockwise as displayed."""
+    """Shape (n,), radians, counter-clockwise as displayed; of volumes (n, 3, 3), matrices that act
+    on columns (z, y, x)."""
     translation: NDArray[np.float32]
-    """Shape (n, 2), pixels (y, x) from the centre pixel of the box."""
+    """Shape (n, 2) or (n, 3), pixels ((z,) y, x) from the centre pixel of the box."""
     score: NDArray[np.float32]
     """Shape (n,): part of the pixels' power that the decoded object explains; at most 1."""
     content: NDArray[np.float32]
     """Shape (n, content_dim)."""
+    scale: NDArray[np.float32] | None = None
+    """Shape (n,), by how much each object is enlarged, where the system infers it."""
+    contrast: NDArray[np.float32] | None = None
+    """Shape (n,), gain of each object's intensities, where the system infers it."""
 
 
 def encode(
@@ -32,7 +38,7 @@ def encode(
     *,
     refine: bool = True,
     device: str = "auto",
-    batch_size: int = 100,
+    batch_size: int | None = None,
 ) -> Generator[Progress, None, Encoding]:
     """Infer pose and content of every box of a stack.
 
@@ -40,14 +46,15 @@ def encode(
     ----------
     saved : SavedModel
         Its normalisation is applied to each box.
-    stack : array, shape (n, y, x) or (n, y, x, 3)
+    stack : array, shape (n, y, x), (n, y, x, 3) or (n, z, y, x)
         Boxes of the size the model was trained on; may be memory-mapped.
     refine : bool
-        Fit the decoded object to the pixels for a sub-pixel pose.
+        Fit the decoded object to the pixels for a sub-pixel pose, with a system whose encoder is
+        fully convolutional.
     device : str
         As for `models.choose_device`.
-    batch_size : int
-        Boxes at a time.
+    batch_size : int, optional
+        Boxes at a time; by default 100 images or 8 volumes.
 
     Yields
     ------
@@ -64,7 +71,9 @@ def encode(
         If the boxes do not fit the model.
     """
     config = saved.model.config
-    expected = (config.box_size,) * 2 + ((3,) if config.channels == 3 else ())
+    dimensions = 3 if 3 in saved.model.capabilities.dimensions else 2
+    sides = (config.box_size,) * dimensions
+    expected = sides + ((3,) if config.channels == 3 else ())
     if stack.ndim != len(expected) + 1 or stack.shape[1:] != expected:
         raise InputError(
             f"the model was trained on boxes of shape {expected}, the stack has shape "
@@ -73,18 +82,22 @@ def encode(
     target = choose_device(device)
     assert isinstance(saved.model, torch.nn.Module)
     saved.model.to(target)
+    batch_size = batch_size or {2: 100, 3: 8}[dimensions]
     parts: list[Encoding] = []
     for first in range(0, len(stack), batch_size):
         raw = np.asarray(stack[first : first + batch_size])
         if config.channels == 3:
             raw = np.moveaxis(raw, -1, 1)
         images = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
-        images = images.reshape(len(images), config.channels, config.box_size, config.box_size)
+        images = images.reshape(len(images), config.channels, *sides)
         parts.append(_encode_batch(saved, images, refine))
         yield Progress(first + len(raw), len(stack), "encoding")
     if not parts:
         raise InputError("the stack holds no boxes.")
-    return Encoding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    whole: list[Any] = [
+        None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)
+    ]
+    return Encoding(*whole)
 
 
 def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") -> float:
@@ -111,11 +124,14 @@ def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") ->
 @torch.no_grad()
 def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Encoding:
     posterior = saved.model.infer(images)
-    templates = decode_templates(saved, posterior.content)
-    if isinstance(posterior.poses, Poses3D):
-        raise InputError("the model is of volumes, whose poses are not encoded but aligned.")
-    poses, score, _ = refine_poses(
-        images, templates, posterior.poses, iterations=8 if refine else 0
-    )
-    columns = (poses.rotation, poses.translation, score, posterior.content)
-    return Encoding(*(column.cpu().numpy() for column in columns))
+    poses = posterior.poses
+    if saved.model.capabilities.fully_convolutional:
+        assert isinstance(poses, Poses)
+        templates = decode_templates(saved, posterior.content)
+        poses, score, _ = refine_poses(images, templates, poses, iterations=8 if refine else 0)
+    else:
+        score = fit_in_box(saved.model, images, posterior)
+    found = (poses.rotation, poses.translation, score, posterior.content)
+    more = (posterior.scale, posterior.contrast)
+    columns: list[Any] = [None if c is None else c.cpu().numpy() for c in (*found, *more)]
+    return Encoding(*columns)
