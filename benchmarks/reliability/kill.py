@@ -41,6 +41,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a process with more threads can't be fork
 
 import numpy as np
 import tifffile
+import torch._dynamo  # noqa: F401 - at the first step else, where some tries may not read it
 from _session import print_table, write_report
 
 from napari_equipose.inference import DetectionConfig, detect, finish
