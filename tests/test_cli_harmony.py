@@ -109,6 +109,21 @@ def test_every_kind_of_stack_is_the_same_stack(work: Path, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.asarray(stack.images), volumes)
 
 
+def test_a_star_file_may_say_the_tilt_range(work: Path, tmp_path: Path) -> None:
+    star, model = read_star(work / "volumes.star"), tmp_path / "m.safetensors"
+    names = [str(work / name) for name in star.particles["rlnImageName"]]
+    particles = star.particles.assign(rlnImageName=names, tilt_min=-40.0, tilt_max=55)
+    write_star(tmp_path / "one.star", StarFile(particles, star.optics))
+    succeed("train", tmp_path / "one.star", "-o", model, *SHORT)
+    config = load_model(model).model.config
+    assert (config.tilt_min_deg, config.tilt_max_deg, config.tilt_axis) == (-40, 55, "y")
+    mixed = particles.assign(tilt_max=[50.0, *[55.0] * 9])
+    write_star(tmp_path / "two.star", StarFile(mixed, star.optics))
+    said = refuse("train", tmp_path / "two.star", "-o", model, *SHORT)
+    assert "say 2 tilt ranges" in said
+    succeed("train", tmp_path / "two.star", "-o", model, *SHORT, "--tilt-range", -40, 50)
+
+
 def test_a_run_file_repeats_a_run(work: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.safetensors"
     run_file = work / "volumes.run" / "run.json"

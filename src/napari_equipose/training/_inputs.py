@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,26 @@ class RunInputs:
             if stack is None:
                 positions = None if self.positions is None else [self.positions]
                 return prepare_images(run, self.arrays, positions)
+            run = _with_tilts(run, stack)
             prepared = prepare_stack(run, stack.images)  # type: ignore[arg-type]
             return prepared._replace(ctf=read_ctf(stack)) if run.ctf else prepared
+
+
+def _with_tilts(run: TrainingRun, stack: ParticleStack) -> TrainingRun:
+    """Take the tilt range of a run that has none from the columns of its STAR file."""
+    columns = ["tilt_min", "tilt_max"]
+    if run.model != "harmony" or "tilt_min_deg" in run.settings or stack.table is None:
+        return run
+    if not set(columns) <= set(stack.table):
+        return run
+    ranges = stack.table[columns].drop_duplicates()
+    if len(ranges) > 1:
+        raise InputError(
+            f"its columns tilt_min and tilt_max say {len(ranges)} tilt ranges, and a model has "
+            "one: give the tilt range that all particles share."
+        )
+    low, high = ranges.iloc[0]
+    return replace(run, settings={**run.settings, "tilt_min_deg": low, "tilt_max_deg": high})
 
 
 def holds(path: str, data: Any, run: TrainingRun) -> bool:
