@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from napari_equipose.evaluation import geodesic_errors
 from napari_equipose.geometry import InputError, MissingWedge, Poses3D, smooth_ball_mask
 from napari_equipose.inference import (
+    Progress,
     RefinementConfig,
     ShellCorrelation,
     average_volumes,
@@ -239,9 +240,10 @@ def test_memory_mapped_volumes_give_the_same(tmp_path: Path, noisy: Subtomograms
     mapped = np.load(tmp_path / "stack.npy", mmap_mode="r")
     start = Poses3D(*(part[:10] for part in off(true_poses(noisy), 5, 0.5)))
     config = RefinementConfig(iterations=1, angular_step_deg=4.0)
-    one, other = (
-        finish(refine(stack, start, WEDGE, config)) for stack in (mapped, noisy.volumes[:10])
-    )
+    steps: list[Progress] = []
+    one = finish(refine(mapped, start, WEDGE, config), steps.append)
+    other = finish(refine(noisy.volumes[:10], start, WEDGE, config))
+    assert [step.done for step in steps] == list(range(1, steps[-1].total + 1))
     torch.testing.assert_close(one.poses, other.poses)
     np.testing.assert_array_equal(one.average, other.average)
 

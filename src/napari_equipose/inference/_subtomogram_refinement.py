@@ -30,6 +30,7 @@ from ._spectra import fine_spectrum
 _LEAST_VOLUMES = 8
 _LEAST_SHELL = 4  # cycles per box that are always looked at
 _OF_ALL_HYPOTHESES = 2  # iterations; after them a particle keeps its best
+_FIRST_REACH, _REACH = 3.0, 2.0  # angular steps
 _LEAST_REACH = 1.0  # voxels
 _OUTER = 0.35  # of the box: how far from its centre most of an object lies
 _EVERYWHERE_STEP_DEG = 18.0
@@ -44,7 +45,7 @@ class RefinementConfig:
 
     iterations: int = 6
     angular_step_deg: float = 10.0
-    """Of the first search, which reaches twice as far; halved at each iteration."""
+    """Of the first search, which reaches three times as far; halved at each iteration."""
     max_shift: float = 3.0
     """Voxels that the first search reaches along each axis; later ones reach less."""
     everywhere: int = 0
@@ -138,7 +139,9 @@ def refine(
     side = _halves(len(volumes), half, rng)
     frame = Frame.of(volumes.shape[-1], config.symmetry, config.mask_radius)
     n, score = len(volumes), np.zeros(len(volumes), np.float32)
-    totals = _totals(volumes, Poses3D(rotation[:, 0], translation[:, 0]), side, wedge, frame)
+    whole = (config.iterations + 2) * n
+    at_first = Poses3D(rotation[:, 0], translation[:, 0])
+    totals = yield from _totals(volumes, at_first, side, wedge, frame, Progress(0, whole, "start"))
     drift = Poses3D.identity(1)
     for iteration in range(config.iterations):
         drift, correlation = _compare(totals, drift, frame, config.everywhere > 0)
@@ -159,11 +162,12 @@ def refine(
             score[row] = found[0].score
             own = at_rest(spectrum, rotation[row, 0], translation[row, 0], own_wedge, frame)
             following[own_half] = following[own_half].plus(own)
-            yield Progress(iteration * n + row + 1, config.iterations * n, message)
+            yield Progress((iteration + 1) * n + row + 1, whole, message)
         totals = following
     drift, _ = _compare(totals, drift, frame, config.everywhere > 0)
     final = _one_frame(Poses3D(rotation[:, 0], translation[:, 0]), side, drift)
-    totals = _totals(volumes, final, side, wedge, frame)
+    last = Progress(whole - n, whole, "averages")
+    totals = yield from _totals(volumes, final, side, wedge, frame, last)
     halves = np.stack([frame.density(total).numpy() for total in totals])
     average = frame.density(totals[0].plus(totals[1])).numpy()
     return Refinement(final, score, side, halves, average, fourier_shell_correlation(*halves))
@@ -214,15 +218,24 @@ def _plan(
     coarse = Search.up_to(min(radius, _EVERYWHERE_SHELL), trust, size, config.max_shift)
     everywhere = iteration < config.everywhere
     turns = rotations_everywhere(_EVERYWHERE_STEP_DEG) if everywhere else None
-    return _Plan(search, nearby_rotations(step), coarse, turns)
+    nearby = nearby_rotations(step, _FIRST_REACH if iteration == 0 else _REACH)
+    return _Plan(search, nearby, coarse, turns)
 
 
 def _totals(
-    volumes: NDArray[Any], poses: Poses3D, side: NDArray[np.int64], wedge: Wedges, frame: Frame
-) -> list[Sums]:
+    volumes: NDArray[Any],
+    poses: Poses3D,
+    side: NDArray[np.int64],
+    wedge: Wedges,
+    frame: Frame,
+    so_far: Progress,
+) -> Generator[Progress, None, list[Sums]]:
     """Add up each half."""
-    rows = [np.flatnonzero(side == name).tolist() for name in (0, 1)]
-    return [sum_volumes(volumes, some, poses, wedge, frame) for some in rows]
+    totals = [Sums.nothing(frame.where), Sums.nothing(frame.where)]
+    for row, name in enumerate(side):
+        totals[name] = totals[name].plus(sum_volumes(volumes, [row], poses, wedge, frame))
+        yield so_far._replace(done=so_far.done + row + 1)
+    return totals
 
 
 def _compare(
