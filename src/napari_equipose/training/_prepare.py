@@ -39,8 +39,8 @@ def boxes_from_stack(stack: NDArray[Any], normalisation: Normalisation) -> Train
     sides = stack.shape[1:-1] if rgb else stack.shape[1:]
     if len(sides) not in (2, 3) or len(set(sides)) > 1:
         raise InputError(
-            "a stack of square boxes (n, y, x) or (n, y, x, 3), or of cubes (n, z, y, x), is wanted; "
-            f"this one has shape {stack.shape}. Cut boxes that are as wide as they are high."
+            "square boxes (n, y, x) or (n, y, x, 3) are wanted, or cubes (n, z, y, x); this stack "
+            f"has shape {stack.shape}. Cut boxes of equal sides."
         )
     images = np.moveaxis(stack, -1, 1) if rgb else stack[:, None]
     return TrainingBoxes(torch.from_numpy(normalisation.of_stack(np.asarray(images))), [])
