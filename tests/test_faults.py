@@ -591,7 +591,7 @@ def a_device_is_missing(room: Room) -> None:
     room.train.settings.device.value = "cpu"
 
 
-@fault("refused", "no setting 'field'; known are")
+@fault("refused", "no setting 'field' of target-vae; known are")
 def a_setting_is_unknown(room: Room) -> None:
     room.fill(room.train)
     room.viewer.add_image(NOISE)
