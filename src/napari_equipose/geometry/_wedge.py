@@ -59,6 +59,23 @@ class MissingWedge:
         if self.tilt_axis not in ("y", "x"):
             raise InputError(f"the tilt axis must be y or x, got {self.tilt_axis!r}.")
 
+    @classmethod
+    def of_range(
+        cls, tilt_min_deg: float | None, tilt_max_deg: float | None, tilt_axis: Literal["y", "x"]
+    ) -> "MissingWedge | None":
+        """Return the wedge of a tilt range; None where there is no range.
+
+        Raises
+        ------
+        InputError
+            If the range has one end only, or is none.
+        """
+        if tilt_min_deg is None and tilt_max_deg is None:
+            return None
+        if tilt_min_deg is None or tilt_max_deg is None:
+            raise InputError("a tilt range has two ends; give both tilt_min_deg and tilt_max_deg.")
+        return cls(tilt_min_deg=tilt_min_deg, tilt_max_deg=tilt_max_deg, tilt_axis=tilt_axis)
+
     def measures(self, frequency: Tensor) -> Tensor:
         """Whether frequencies (..., 3), in order (z, y, x), lie on a tilted plane.
 

@@ -87,8 +87,6 @@ class HarmonyConfig:
         self._check_ranges()
         if self.gamma is not None and not self.gamma > 0:
             raise InputError(f"gamma must be positive, got {self.gamma}.")
-        if (self.tilt_min_deg is None) != (self.tilt_max_deg is None):
-            raise InputError("a tilt range has two ends; give both tilt_min_deg and tilt_max_deg.")
         if self.wedge is not None and self.dimensions == 2:
             raise InputError("images have no missing wedge: leave the tilt range out.")
 
@@ -130,13 +128,7 @@ class HarmonyConfig:
     @property
     def wedge(self) -> MissingWedge | None:
         """What the tilt series measures; None where it measures all."""
-        if self.tilt_min_deg is None or self.tilt_max_deg is None:
-            return None
-        return MissingWedge(
-            tilt_min_deg=self.tilt_min_deg,
-            tilt_max_deg=self.tilt_max_deg,
-            tilt_axis=self.tilt_axis,
-        )
+        return MissingWedge.of_range(self.tilt_min_deg, self.tilt_max_deg, self.tilt_axis)
 
     @property
     def side(self) -> int:

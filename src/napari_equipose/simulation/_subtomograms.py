@@ -64,20 +64,12 @@ class SubtomogramConfig:
         for name in ("max_shift", "defocus"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} can't be negative, got {getattr(self, name)}.")
-        if (self.tilt_min_deg is None) != (self.tilt_max_deg is None):
-            raise InputError("a tilt range has two ends; give both, or none.")
         self.wedge  # noqa: B018 - refuses a range of zero here, not after the work
 
     @property
     def wedge(self) -> MissingWedge | None:
         """What the tilt series measures; None where it measures all."""
-        if self.tilt_min_deg is None or self.tilt_max_deg is None:
-            return None
-        return MissingWedge(
-            tilt_min_deg=self.tilt_min_deg,
-            tilt_max_deg=self.tilt_max_deg,
-            tilt_axis=self.tilt_axis,
-        )
+        return MissingWedge.of_range(self.tilt_min_deg, self.tilt_max_deg, self.tilt_axis)
 
 
 class SubtomogramTruth(NamedTuple):

@@ -194,8 +194,8 @@ def job_threads() -> int:
 def warm_up() -> None:
     """Have torch imported in full, in a thread, before a job wants it.
 
-    The first network that is drawn up without memory, as those of files are to learn their size,
-    makes torch import its compiler: two seconds, in parts of which the viewer would stand still.
+    The first optimiser, and the first network drawn up without memory, make torch import its
+    compiler: two seconds, in parts of which the viewer would stand still.
     """
 
     def draw_up() -> None:
