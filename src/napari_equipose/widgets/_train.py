@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import napari
 
 _RUN_FILES = "Run files (*.json)"
+_MENU_ARROW = 40  # pixels, with the margins of the button
 
 
 class TrainWidget(Panel):
@@ -72,6 +73,9 @@ class TrainWidget(Panel):
         self.resume.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         self.runs = self.named(RunMenu(self.resume), "runs", "Runs that are not done.")
         self.resume.setMenu(self.runs)
+        # napari's style leaves the arrow of the menu out of the size that the text asks for
+        width = self.resume.fontMetrics().horizontalAdvance(self.resume.text())
+        self.resume.setMinimumWidth(width + _MENU_ARROW)
         self.next = self.named(QPushButton("Detect with it …"), "detect", "Open the panel Detect.")
         self.curve = self.named(
             LossCurve(),
