@@ -43,7 +43,7 @@ class _Collector(QTimer):
         self._going_on = [going_on for going_on in self._going_on if going_on()]
         if not self._going_on:
             self._let_go()
-        elif 0 < gc.get_threshold()[0] < gc.get_count()[0]:
+        elif gc.get_threshold()[0]:  # zero: the host wants no collections
             self._rounds += 1
             gc.collect(self._generation())
 
