@@ -15,8 +15,8 @@ from ..inference import (
     Notice,
     Picks,
     Progress,
-    align,
     average,
+    bring_to_rest,
     detect,
     long_axis,
 )
@@ -114,7 +114,7 @@ def align_picks(image: NDArray[Any], picks: Picks, box_size: int) -> NDArray[np.
     """Cut a box (y, x) around each pick of a grey image and turn it to rest."""
     boxes = extract_boxes(image, picks.positions, box_size)[:, 0]
     whole = np.floor(picks.positions + 0.5)  # what `extract_boxes` centres on
-    return align(boxes, picks.rotation, picks.positions - whole)
+    return bring_to_rest(boxes, picks.rotation, picks.positions - whole)
 
 
 def provenance(saved: SavedModel, settings: dict[str, Any]) -> dict[str, Any]:

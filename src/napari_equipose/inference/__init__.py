@@ -1,6 +1,9 @@
 """Trained models at work: poses and content of boxes, objects in large images, averages."""
 
-from ._align import align, average
+from ._align import align
+from ._aligned_stack import AlignedStack
+from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
+from ._at_rest import average, bring_to_rest
 from ._averages import average_volumes
 from ._cluster import cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
@@ -9,11 +12,18 @@ from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._frames import agree_on_frames
 from ._isolate import IsolatedBoxes, isolate
 from ._long_axis import long_axis
+from ._place_back import place_back
 from ._progress import Notice, Progress, Watched, finish
-from ._subtomogram_refinement import Refinement, RefinementConfig, refine
+from ._refinement_plan import RefinementConfig
+from ._subtomogram_refinement import Refinement, refine
 from ._threshold import calibrate, suggest_threshold
 
 __all__ = [
+    "AlignConfig",
+    "AlignedStack",
+    "Alignment",
+    "AlignmentUpdate",
+    "ClassAverage",
     "DetectionConfig",
     "Encoding",
     "IsolatedBoxes",
@@ -28,6 +38,7 @@ __all__ = [
     "align",
     "average",
     "average_volumes",
+    "bring_to_rest",
     "calibrate",
     "cluster",
     "detect",
@@ -37,6 +48,7 @@ __all__ = [
     "isolate",
     "least_score",
     "long_axis",
+    "place_back",
     "refine",
     "suggest_threshold",
     "threshold_of",

@@ -1,73 +1,266 @@
-"""Objects brought to rest, and their average."""
+"""Particles of a stack brought to rest, class by class."""
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import InputError, Poses, remove_poses
+from ..geometry import InputError, Poses3D, smooth_disc_mask
+from ..models import SavedModel, choose_device
+from ._aligned_stack import AlignedStack
+from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
+from ._averages import Chosen, Frame, Wedges, sum_halves, wedges_of
+from ._cluster import cluster
+from ._encode import Encoding, encode
+from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
+from ._progress import Notice, Progress, Watched
+from ._refinement_plan import RefinementConfig
+from ._subtomogram_refinement import LEAST_VOLUMES, Refinement, refine_step_by_step
 
-_BATCH = 1000  # boxes turned at a time: bounds the memory, not the result
+_MOST_HYPOTHESES = 8  # of the model, that a local search begins at
+_BATCH = 8  # volumes
+
+Step = Progress | Notice | AlignmentUpdate
 
 
-def align(images: NDArray[Any], rotation: ArrayLike, translation: ArrayLike) -> NDArray[np.float32]:
-    """Undo the pose of every box, in one resampling.
+def align(
+    saved: SavedModel,
+    stack: NDArray[Any],
+    config: AlignConfig | None = None,
+    *,
+    wedge: Wedges = None,
+    half: ArrayLike | None = None,
+    device: str = "auto",
+) -> Generator[Step, None, Alignment]:
+    """Infer the poses of a stack, refine them, and average each class.
 
     Parameters
     ----------
-    images : array, shape (n, y, x) or (n, channels, y, x)
-        Boxes; may be memory-mapped.
-    rotation : array, shape (n,)
-        Radians, counter-clockwise as displayed.
-    translation : array, shape (n, 2)
-        Pixels (y, x) from the centre pixel of the box.
+    saved : SavedModel
+        Of images or of volumes; its normalisation is applied to what it sees, not to what is
+        averaged.
+    stack : array, shape (n, y, x), (n, y, x, 3) or (n, z, y, x)
+        At least 8 boxes of the size the model was trained on; read a few at a time, so that it may
+        be memory-mapped or gathered from many files.
+    config : AlignConfig, optional
+        By default the poses of volumes are searched for everywhere: the rotations that a model of
+        volumes infers are still too coarse to start from.
+    wedge : MissingWedge, or a sequence of one for each volume, optional
+        What was measured of volumes; by default what the model was trained with.
+    half : array_like, shape (n,), optional
+        0 or 1 for each particle, where halves were kept apart before; at random by default.
+    device : str
+        For the model, as for `models.choose_device`.
+
+    Yields
+    ------
+    Progress
+        After each batch or volume.
+    Notice
+        Where a class is too small to be refined.
+    AlignmentUpdate
+        Before each iteration of the refinement of a class, and when the class is done.
 
     Returns
     -------
-    array of float32, shape of ``images``
-        Each object in its canonical frame, its origin at the centre pixel. What lies outside
-        the box is its mean over the border, so that turned corners do not stand out.
+    Alignment
 
     Raises
     ------
     InputError
-        If the arrays do not fit together.
+        If the boxes do not fit the model, are too few, or wedges or halves do not fit the boxes.
+
+    Notes
+    -----
+    The halves of volumes that are searched for everywhere share nothing but the classes. Where the
+    poses, or the start of their search, come from the model, both halves share the model, which
+    saw them all: their correlation is then too high where noise was learnt.
     """
-    turn, shift = np.asarray(rotation, np.float32), np.asarray(translation, np.float32)
-    n = len(images)
-    if images.ndim not in (3, 4) or turn.shape != (n,) or shift.shape != (n, 2):
-        raise InputError(
-            "boxes (n, y, x) or (n, channels, y, x), with a rotation and a translation (y, x) for "
-            f"each, are wanted; got shapes {images.shape}, {turn.shape} and {shift.shape}."
+    config, n = config or AlignConfig(), len(stack)
+    volumes = 3 in saved.model.capabilities.dimensions
+    if n < LEAST_VOLUMES:
+        raise InputError(f"aligning needs at least {LEAST_VOLUMES} particles, got {n}.")
+    if not volumes and (wedge is not None or config.refinement.symmetry != "C1"):
+        raise InputError("a tilt range and a symmetry are for volumes; the model is of images.")
+    if volumes and wedge is None:
+        wedge = getattr(saved.model.config, "wedge", None)
+    found = yield from encode(saved, stack, refine=config.refine, device=device)
+    seed = config.refinement.seed
+    label = None if config.classes is None else cluster(found.content, config.classes, seed)
+    stand = _Stand(found, label, _split(n, half, label, seed))
+    for name in range(1 if label is None else int(label.max()) + 1):
+        if volumes:
+            yield from _align_volumes(saved, stack, stand, name, config, wedge, device)
+        else:
+            yield from _average_images(stack, stand, name, config)
+    return stand.alignment()
+
+
+class _Volumes(NamedTuple):
+    """The particles of one class."""
+
+    stack: Any  # (n, z, y, x)
+    wedge: Wedges
+    half: NDArray[np.int64]
+    poses: Poses3D
+
+    @property
+    def can_be_refined(self) -> bool:
+        """Whether there are enough of them in each half."""
+        n = len(self.half)
+        return n >= LEAST_VOLUMES and 1 < self.half.sum() < n - 1
+
+    def average(
+        self, settings: RefinementConfig
+    ) -> Generator[Progress | Refinement, None, Refinement]:
+        """Average them where they are, in place of a refinement."""
+        frame = Frame.of(self.stack.shape[-1], settings.symmetry, settings.mask_radius)
+        so_far = Progress(0, len(self.half), "averages")
+        totals = yield from sum_halves(self.stack, self.poses, self.half, self.wedge, frame, so_far)
+        halves = np.stack([frame.density(total).numpy() for total in totals])
+        average = frame.density(totals[0].plus(totals[1])).numpy()
+        correlation = fourier_shell_correlation(*halves)
+        unscored = np.zeros(len(self.half), np.float32)
+        return Refinement(self.poses, unscored, self.half, halves, average, correlation)
+
+
+def _align_volumes(
+    saved: SavedModel,
+    stack: NDArray[Any],
+    stand: "_Stand",
+    name: int,
+    config: AlignConfig,
+    wedge: Wedges,
+    device: str,
+) -> Generator[Step, None, None]:
+    """Refine the poses of a class, if that is wanted and it is large enough, and average it."""
+    part, settings = stand.volumes(stack, wedge, name), config.refinement_of_volumes
+    if not config.refine:
+        job = part.average(settings)
+    elif not part.can_be_refined:
+        yield Notice(
+            f"class {name + 1} has {len(part.half)} particles, and refinement needs "
+            f"{LEAST_VOLUMES}, two in each half; it is averaged at the poses that the model infers."
         )
-    aligned = np.empty(images.shape, np.float32)
+        job = part.average(settings)
+    else:
+        start = None
+        if config.search == "local":
+            start = yield from _propose(saved, part, device)
+        job = refine_step_by_step(part.stack, start, part.wedge, settings, part.half)
+    prefix, iteration = "" if stand.label is None else f"class {name + 1}, ", 0
+    steps = Watched(job)
+    for step in steps:
+        if isinstance(step, Progress):
+            yield step._replace(message=prefix + step.message)
+        else:
+            yield stand.take(name, step, iteration)
+            iteration += 1
+    yield stand.take(name, steps.result, iteration)
+
+
+def _average_images(
+    stack: NDArray[Any], stand: "_Stand", name: int, config: AlignConfig
+) -> Generator[Step, None, None]:
+    """Average a class of images, and its halves."""
+    found, rows = stand.encoding, stand.rows(name)
+    aligned = AlignedStack(stack, found.rotation, found.translation, found.scale)
+    sums, message = np.zeros((2, *stack.shape[1:])), "averages"
+    for done, row in enumerate(rows, 1):
+        sums[stand.half[row]] += aligned[row]
+        yield Progress(done, len(rows), message)
+    counts = np.bincount(stand.half[rows], minlength=2)
+    shape = (2, *[1] * (stack.ndim - 1))
+    halves = (sums / np.maximum(counts, 1).reshape(shape)).astype(np.float32)
+    average = (sums.sum(0) / counts.sum()).astype(np.float32)
+    mask = smooth_disc_mask(stack.shape[1], config.refinement.mask_radius, edge=3.0).numpy()
+    grey = [half.mean(-1) if half.ndim == 3 else half for half in halves]
+    correlation = fourier_shell_correlation(*(mask * one for one in grey))
+    yield stand.show(name, 0, average, halves, correlation)
+
+
+def _propose(
+    saved: SavedModel, volumes: _Volumes, device: str
+) -> Generator[Progress, None, Poses3D]:
+    """Poses (n, h) that a model holds for possible, the likeliest first."""
+    propose = getattr(saved.model, "propose", None)
+    if propose is None:
+        return volumes.poses
+    target, n = choose_device(device), len(volumes.half)
+    parts = []
     for first in range(0, n, _BATCH):
-        part = slice(first, first + _BATCH)
-        boxes = torch.from_numpy(np.array(images[part], np.float32))
-        if boxes.ndim == 3:
-            boxes = boxes.unsqueeze(1)
-        level = _border_mean(boxes)
-        poses = Poses(torch.from_numpy(turn[part]), torch.from_numpy(shift[part]))
-        moved = remove_poses(boxes - level, poses) + level
-        aligned[part] = moved.numpy().reshape(aligned[part].shape)
-    return aligned
+        raw = np.stack([volumes.stack[row] for row in range(first, min(first + _BATCH, n))])
+        boxes = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
+        poses, _ = propose(boxes[:, None])
+        each = [part.cpu().unflatten(0, (len(raw), -1))[:, :_MOST_HYPOTHESES] for part in poses]
+        parts.append(each)
+        yield Progress(first + len(raw), n, "hypotheses")
+    return Poses3D(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def average(aligned: NDArray[Any]) -> NDArray[np.float32]:
-    """Average aligned boxes (n, ...) over n.
+def _split(
+    n: int, half: ArrayLike | None, label: NDArray[np.int64] | None, seed: int
+) -> NDArray[np.int64]:
+    """Check the halves, or split each class at random."""
+    if half is not None:
+        given = np.asarray(half)
+        if given.shape != (n,) or not np.isin(given, (0, 1)).all():
+            raise InputError(f"halves are given as 0 or 1 for each of {n} particles.")
+        return given.astype(np.int64)
+    rng, side = np.random.default_rng(seed), np.zeros(n, np.int64)
+    for name in range(1 if label is None else int(label.max()) + 1):
+        rows = np.arange(n) if label is None else np.flatnonzero(label == name)
+        side[rows] = rng.permutation(len(rows)) % 2
+    return side
 
-    Raises
-    ------
-    InputError
-        If there are none.
-    """
-    if not len(aligned):
-        raise InputError("there are no boxes to average.")
-    return np.asarray(aligned.mean(0, dtype=np.float64), np.float32)
 
+class _Stand:
+    """How things stand; poses and scores are those of the model until a class is refined."""
 
-def _border_mean(boxes: torch.Tensor) -> torch.Tensor:
-    """Mean over the outermost pixels of boxes (n, c, y, x), of shape (n, c, 1, 1)."""
-    edges = (boxes[..., 0, :], boxes[..., -1, :], boxes[..., 1:-1, 0], boxes[..., 1:-1, -1])
-    return torch.cat(edges, -1).mean(-1)[..., None, None]
+    def __init__(
+        self, found: Encoding, label: NDArray[np.int64] | None, half: NDArray[np.int64]
+    ) -> None:
+        self.encoding, self.label, self.half = found, label, half
+        self._averages: dict[int, ClassAverage] = {}
+
+    def rows(self, name: int) -> NDArray[np.int64]:
+        """The particles of a class."""
+        n = len(self.half)
+        return np.arange(n) if self.label is None else np.flatnonzero(self.label == name)
+
+    def volumes(self, stack: NDArray[Any], wedge: Wedges, name: int) -> _Volumes:
+        """What is known of the particles of a class."""
+        rows, found = self.rows(name), self.encoding
+        poses = Poses3D(*(torch.from_numpy(x[rows]) for x in (found.rotation, found.translation)))
+        return _Volumes(Chosen(stack, rows), wedges_of(wedge, rows), self.half[rows], poses)
+
+    def take(self, name: int, found: Refinement, iteration: int) -> AlignmentUpdate:
+        """Take what is said of a class after an iteration; tell how all stands."""
+        rows, before = self.rows(name), self.encoding
+        rotation, translation = before.rotation.copy(), before.translation.copy()
+        score = before.score.copy()
+        rotation[rows], translation[rows] = (part.numpy() for part in found.poses)
+        if found.score.any():  # it has none before the first iteration
+            score[rows] = found.score
+        self.encoding = before._replace(rotation=rotation, translation=translation, score=score)
+        return self.show(name, iteration, found.average, found.halves, found.correlation)
+
+    def show(
+        self,
+        name: int,
+        iteration: int,
+        average: NDArray[np.float32],
+        halves: NDArray[np.float32],
+        correlation: ShellCorrelation,
+    ) -> AlignmentUpdate:
+        """Take the average of a class; tell how all stands."""
+        n = len(self.rows(name))
+        self._averages[name] = ClassAverage(name, n, average, halves, correlation)
+        return AlignmentUpdate(name, iteration, self.alignment())
+
+    def alignment(self) -> Alignment:
+        """All of it, which later steps do not change."""
+        averages = tuple(self._averages[name] for name in sorted(self._averages))
+        return Alignment(self.encoding, self.label, self.half, averages)

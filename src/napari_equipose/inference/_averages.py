@@ -1,6 +1,6 @@
 """Averages of volumes at their poses, each counted only where it was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..geometry import InputError, MissingWedge, Poses3D, smooth_ball_mask, swap_axis_order
+from ._progress import Progress
 from ._spectra import (
     Coefficients,
     coefficients,
@@ -94,6 +95,30 @@ class Frame(NamedTuple):
             between = not torch.allclose(turn, turn.round(), atol=1e-5)
             total = total + read_spectrum(spectra[between], self.where.frequency @ turn)
         return total / len(self.group)
+
+
+class Chosen:
+    """Some volumes of a stack as a stack, none of them read before its turn."""
+
+    def __init__(self, stack: Any, rows: NDArray[np.int64]) -> None:
+        self._stack, self._rows = stack, rows
+        self.shape = (len(rows), *stack.shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        """Number of volumes."""
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> Any:
+        """Read one."""
+        return self._stack[int(self._rows[number])]
+
+
+def wedges_of(wedge: Wedges, rows: NDArray[np.int64]) -> Wedges:
+    """Tell the wedges of some volumes."""
+    if wedge is None or isinstance(wedge, MissingWedge):
+        return wedge
+    return [wedge[row] for row in rows]
 
 
 def wedge_of(wedge: Wedges, number: int) -> MissingWedge | None:
@@ -194,3 +219,19 @@ def sum_volumes(
         pose = rotation[row], translation[row]
         total = total.plus(at_rest(spectrum, *pose, wedge_of(wedge, row), frame))
     return total
+
+
+def sum_halves(
+    volumes: NDArray[Any],
+    poses: Poses3D,
+    side: NDArray[np.int64],
+    wedge: Wedges,
+    frame: Frame,
+    so_far: Progress,
+) -> Generator[Progress, None, list[Sums]]:
+    """Add up each half."""
+    totals = [Sums.nothing(frame.where), Sums.nothing(frame.where)]
+    for row, name in enumerate(side):
+        totals[name] = totals[name].plus(sum_volumes(volumes, [row], poses, wedge, frame))
+        yield so_far._replace(done=so_far.done + row + 1)
+    return totals

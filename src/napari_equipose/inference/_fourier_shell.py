@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry import InputError, fourier_grid
+from ..geometry import InputError
 
 GOLD_STANDARD = 0.143
 
 
 class ShellCorrelation(NamedTuple):
-    """Fourier shell correlation of two volumes, one value a shell."""
+    """Fourier shell correlation of two volumes, or ring correlation of images, one value each."""
 
     frequency: NDArray[np.float64]  # (shells,), cycles per voxel, from 0 up to Nyquist
     correlation: NDArray[np.float64]  # (shells,), from -1 to 1
@@ -35,11 +35,11 @@ class ShellCorrelation(NamedTuple):
 
 
 def fourier_shell_correlation(first: NDArray[Any], second: NDArray[Any]) -> ShellCorrelation:
-    """Correlate two volumes, shell by shell of their Fourier transforms.
+    """Correlate two volumes, shell by shell of their Fourier transforms, or two images, by rings.
 
     Parameters
     ----------
-    first, second : array, shape (z, y, x)
+    first, second : array, shape (z, y, x) or (y, x)
         Of equal sides. Mask them softly before, as `average_volumes` does.
 
     Returns
@@ -50,20 +50,23 @@ def fourier_shell_correlation(first: NDArray[Any], second: NDArray[Any]) -> Shel
     Raises
     ------
     InputError
-        If they are no cubes of one size.
+        If they are no cubes, or squares, of one size.
 
     References
     ----------
     P. B. Rosenthal and R. Henderson, J. Mol. Biol. 333, 2003: 0.143 for the averages of halves.
     """
-    if first.ndim != 3 or len({*first.shape, *second.shape}) != 1 or first.shape != second.shape:
+    sides = {*first.shape, *second.shape}
+    if first.ndim not in (2, 3) or len(sides) != 1 or first.shape != second.shape:
         raise InputError(
-            "a Fourier shell correlation is of two cubes of one size, got shapes "
+            "a Fourier shell correlation is of two cubes, or two squares, of one size, got shapes "
             f"{first.shape} and {second.shape}."
         )
     size = len(first)
-    grid = fourier_grid(size)
-    weight = torch.where((grid[..., 2] > 0) & (grid[..., 2] < size / 2), 2.0, 1.0).double()
+    full, half = torch.fft.fftfreq(size) * size, torch.fft.rfftfreq(size) * size
+    axes = [full] * (first.ndim - 1)
+    grid = torch.stack(torch.meshgrid(*axes, half, indexing="ij"), -1)
+    weight = torch.where((grid[..., -1] > 0) & (grid[..., -1] < size / 2), 2.0, 1.0).double()
     shell = grid.norm(dim=-1).round().long().flatten()
     a, b = (torch.fft.rfftn(torch.tensor(np.asarray(x, np.float64))) for x in (first, second))
     parts = [(a * b.conj()).real, a.abs().square(), b.abs().square()]
