@@ -11,12 +11,20 @@ from typer.testing import CliRunner
 
 from napari_equipose import io
 from napari_equipose.cli import app
-from napari_equipose.geometry import InputError, MissingWedge, fourier_ball, rotations_from_relion
+from napari_equipose.geometry import (
+    InputError,
+    MissingWedge,
+    Poses3D,
+    fourier_ball,
+    rotations_from_relion,
+)
+from napari_equipose.inference import average_volumes, fourier_shell_correlation
 from napari_equipose.simulation import (
     DensityMap,
     Structure,
     SubtomogramConfig,
     sample_path,
+    sample_subtomograms,
     simulate_subtomograms,
     structure_map,
 )
@@ -197,3 +205,29 @@ def test_command_refuses_in_one_line(
     done = CliRunner().invoke(app, command.split())
     assert done.exit_code == 2 and message in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_the_truth_of_the_sample_brings_its_structures_to_rest() -> None:
+    (volumes, image, _), (middles, truth, _) = sample_subtomograms()
+    assert volumes.shape == (48, 32, 32, 32)
+    assert image["scale"] == truth["scale"] == (1, 8, 8, 8)
+    assert not truth["visible"]
+    record, columns = image["metadata"]["equipose"], pd.DataFrame(truth["features"])
+    wedge = MissingWedge(**{f"{name}_deg": record[name] for name in ("tilt_min", "tilt_max")})
+    angles = columns[["rot", "tilt", "psi"]].to_numpy()
+    moved = torch.from_numpy(middles[:, 1:] - 16).float()
+
+    def agreement(rows: np.ndarray, given: np.ndarray) -> float:
+        """Correlation of the averages of both halves at a period of 32 Angstrom."""
+        poses = torch.from_numpy(rotations_from_relion(given)).float()
+        halves = [
+            average_volumes(volumes[part], Poses3D(poses[part], moved[part]), wedge)
+            for part in (rows[::2], rows[1::2])
+        ]
+        return float(fourier_shell_correlation(*halves).correlation[8])
+
+    for name, own in columns.groupby("structure"):
+        rows = np.array(own.index)
+        assert len(rows) == 24, name
+        assert agreement(rows, angles) > 0.8
+        assert agreement(rows, np.roll(angles, 1, 0)) < 0.6

@@ -18,6 +18,7 @@ from ._samples import (
     sample_micrograph,
     sample_path,
     sample_shapes,
+    sample_subtomograms,
 )
 from ._scenes import (
     SHAPES,
@@ -58,6 +59,7 @@ __all__ = [
     "sample_micrograph",
     "sample_path",
     "sample_shapes",
+    "sample_subtomograms",
     "shape_pictures",
     "simulate_micrograph",
     "simulate_subtomograms",

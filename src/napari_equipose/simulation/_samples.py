@@ -7,9 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from napari_equipose.geometry import rotations_to_relion
+
 from ._micrograph import MicrographConfig, simulate_micrograph
 from ._scenes import SHAPES, digit_scene, multi_object_scene
-from ._structures import read_pdb
+from ._structures import Structure, read_pdb
+from ._subtomograms import SubtomogramConfig, simulate_subtomograms, structure_map
 
 LayerData = tuple[Any, dict[str, Any], str]
 """What napari makes a layer of: data, keyword arguments, kind of layer."""
@@ -58,7 +61,7 @@ def sample_micrograph() -> list[LayerData]:
         (micrograph.image, {"name": "20S proteasome, simulated", **world}, "image"),
         _truth_points(
             truth.positions,
-            truth.rotation,
+            _in_plane(truth.rotation),
             size=2 * micrograph.particle_radius,
             view=truth.view.astype(object),
             symmetry_fold=truth.symmetry_fold,
@@ -76,7 +79,7 @@ def sample_digit_scene() -> list[LayerData]:
     truth = scene.truth
     return [
         (scene.image, {"name": "digits, turned"}, "image"),
-        _truth_points(truth.positions, truth.rotation, size=28.0, digit=truth.label),
+        _truth_points(truth.positions, _in_plane(truth.rotation), size=28.0, digit=truth.label),
     ]
 
 
@@ -87,20 +90,62 @@ def sample_shapes() -> list[LayerData]:
     names = np.array(SHAPES, dtype=object)[truth.label]
     return [
         (scene.image, {"name": "shapes, in colour", "rgb": True}, "image"),
-        _truth_points(truth.positions, truth.rotation, size=28.0, shape=names),
+        _truth_points(truth.positions, _in_plane(truth.rotation), size=28.0, shape=names),
     ]
+
+
+def sample_subtomograms() -> list[LayerData]:
+    """Simulate 24 subtomograms each of the 20S proteasome and of half of it, with their truth.
+
+    The truth is hidden points at the middles of the structures; the layer's metadata tell the tilt
+    range.
+    """
+    config = SubtomogramConfig(n=24, pixel_size=8.0, snr=0.3, defocus=15_000.0)
+    whole = read_pdb(sample_path("proteasome_20s.pdb.gz")).upright()
+    upper = whole.xyz[:, 2] > 0  # two of its four rings, the stage before the last of its assembly
+    half = Structure(whole.xyz[upper], whole.weight[upper])
+    maps = [structure_map(structure, config.pixel_size / 2) for structure in (whole, half)]
+    found = simulate_subtomograms(maps, np.random.default_rng(0), config)
+    label, rotation, translation = found.truth
+    world: dict[str, Any] = {
+        "scale": (1.0, *(config.pixel_size,) * 3),
+        "units": ("pixel", *("angstrom",) * 3),
+        "axis_labels": ("n", "z", "y", "x"),
+    }
+    low, high = np.percentile(found.volumes, (0.5, 99.5))
+    options = {
+        "name": "subtomograms of two structures, simulated",
+        "contrast_limits": (float(low), float(high)),
+        "metadata": {
+            "equipose": {
+                "tilt_min": config.tilt_min_deg,
+                "tilt_max": config.tilt_max_deg,
+                "tilt_axis": config.tilt_axis,
+            }
+        },
+        **world,
+    }
+    angles = dict(zip(("rot", "tilt", "psi"), rotations_to_relion(rotation).T, strict=True))
+    middles = np.column_stack((np.arange(len(label)), config.box_size // 2 + translation))
+    names = np.array(["20S proteasome", "half a proteasome"], dtype=object)[label]
+    truth = _truth_points(middles, angles, size=4.0, world=world, structure=names)
+    return [(found.volumes, options, "image"), truth]
+
+
+def _in_plane(rotation: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    return {"rotation": np.degrees(rotation)}
 
 
 def _truth_points(
     positions: npt.NDArray[np.float64],
-    rotation: npt.NDArray[np.float64],
+    angles: dict[str, npt.NDArray[np.float64]],
     *,
     size: float,
     world: dict[str, Any] | None = None,
     **features: npt.NDArray[Any],
 ) -> LayerData:
-    """Make hidden points with rotations in degrees, as tables have them, and features."""
-    columns = {"rotation": np.degrees(rotation), **features}
+    """Make hidden points with angles in degrees, as tables have them, and features."""
+    columns = {**angles, **features}
     options = {
         "name": "truth",
         "features": columns,
