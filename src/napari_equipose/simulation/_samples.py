@@ -126,7 +126,8 @@ def sample_subtomograms() -> list[LayerData]:
         **world,
     }
     angles = dict(zip(("rot", "tilt", "psi"), rotations_to_relion(rotation).T, strict=True))
-    middles = np.column_stack((np.arange(len(label)), config.box_size // 2 + translation))
+    numbers = np.arange(len(label), dtype=np.float64)
+    middles = np.column_stack((numbers, config.box_size // 2 + translation))
     names = np.array(["20S proteasome", "half a proteasome"], dtype=object)[label]
     truth = _truth_points(middles, angles, size=4.0, world=world, structure=names)
     return [(found.volumes, options, "image"), truth]
