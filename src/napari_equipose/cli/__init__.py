@@ -6,6 +6,7 @@ arguments or bad input, with one line that says what and where; 130 when interru
 what was done kept.
 """
 
+from ._align import align
 from ._app import app, main
 from ._demo import demo
 from ._detect import detect
@@ -15,7 +16,7 @@ from ._simulate import simulate
 from ._train import train
 
 # In the order of the help.
-for command in (demo, train, encode, detect, info):
+for command in (demo, train, encode, detect, align, info):
     app.command()(command)
 app.add_typer(simulate)
 

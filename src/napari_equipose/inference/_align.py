@@ -1,28 +1,19 @@
 """Particles of a stack brought to rest, class by class."""
 
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import InputError, Poses3D, smooth_disc_mask
-from ..models import SavedModel, choose_device
-from ._aligned_stack import AlignedStack
-from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
-from ._averages import Chosen, Frame, Wedges, sum_halves, wedges_of
+from ..geometry import InputError
+from ..models import SavedModel
+from ._align_class import Stand, Step, align_volumes, average_images
+from ._alignment import AlignConfig, Alignment
+from ._averages import Wedges, check_frame, check_volumes
 from ._cluster import cluster
-from ._encode import Encoding, encode
-from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
-from ._progress import Notice, Progress, Watched
-from ._refinement_plan import RefinementConfig
-from ._subtomogram_refinement import LEAST_VOLUMES, Refinement, refine_step_by_step
-
-_MOST_HYPOTHESES = 8  # of the model, that a local search begins at
-_BATCH = 8  # volumes
-
-Step = Progress | Notice | AlignmentUpdate
+from ._encode import encode
+from ._subtomogram_refinement import LEAST_VOLUMES
 
 
 def align(
@@ -78,189 +69,48 @@ def align(
     poses, or the start of their search, come from the model, both halves share the model, which
     saw them all: their correlation is then too high where noise was learnt.
     """
-    config, n = config or AlignConfig(), len(stack)
-    volumes = 3 in saved.model.capabilities.dimensions
-    if n < LEAST_VOLUMES:
-        raise InputError(f"aligning needs at least {LEAST_VOLUMES} particles, got {n}.")
-    if not volumes and (wedge is not None or config.refinement.symmetry != "C1"):
-        raise InputError("a tilt range and a symmetry are for volumes; the model is of images.")
+    config, volumes = config or AlignConfig(), 3 in saved.model.capabilities.dimensions
     if volumes and wedge is None:
         wedge = getattr(saved.model.config, "wedge", None)
+    _check(stack, config, wedge, half, volumes)
     found = yield from encode(saved, stack, refine=config.refine, device=device)
     seed = config.refinement.seed
     label = None if config.classes is None else cluster(found.content, config.classes, seed)
-    stand = _Stand(found, label, _split(n, half, label, seed))
+    stand = Stand(found, label, _split(len(stack), half, label, seed))
     for name in range(1 if label is None else int(label.max()) + 1):
         if volumes:
-            yield from _align_volumes(saved, stack, stand, name, config, wedge, device)
+            yield from align_volumes(saved, stack, stand, name, config, wedge, device)
         else:
-            yield from _average_images(stack, stand, name, config)
+            yield from average_images(stack, stand, name, config)
     return stand.alignment()
 
 
-class _Volumes(NamedTuple):
-    """The particles of one class."""
-
-    stack: Any  # (n, z, y, x)
-    wedge: Wedges
-    half: NDArray[np.int64]
-    poses: Poses3D
-
-    @property
-    def can_be_refined(self) -> bool:
-        """Whether there are enough of them in each half."""
-        n = len(self.half)
-        return n >= LEAST_VOLUMES and 1 < self.half.sum() < n - 1
-
-    def average(
-        self, settings: RefinementConfig
-    ) -> Generator[Progress | Refinement, None, Refinement]:
-        """Average them where they are, in place of a refinement."""
-        frame = Frame.of(self.stack.shape[-1], settings.symmetry, settings.mask_radius)
-        so_far = Progress(0, len(self.half), "averages")
-        totals = yield from sum_halves(self.stack, self.poses, self.half, self.wedge, frame, so_far)
-        halves = np.stack([frame.density(total).numpy() for total in totals])
-        average = frame.density(totals[0].plus(totals[1])).numpy()
-        correlation = fourier_shell_correlation(*halves)
-        unscored = np.zeros(len(self.half), np.float32)
-        return Refinement(self.poses, unscored, self.half, halves, average, correlation)
-
-
-def _align_volumes(
-    saved: SavedModel,
-    stack: NDArray[Any],
-    stand: "_Stand",
-    name: int,
-    config: AlignConfig,
-    wedge: Wedges,
-    device: str,
-) -> Generator[Step, None, None]:
-    """Refine the poses of a class, if that is wanted and it is large enough, and average it."""
-    part, settings = stand.volumes(stack, wedge, name), config.refinement_of_volumes
-    if not config.refine:
-        job = part.average(settings)
-    elif not part.can_be_refined:
-        yield Notice(
-            f"class {name + 1} has {len(part.half)} particles, and refinement needs "
-            f"{LEAST_VOLUMES}, two in each half; it is averaged at the poses that the model infers."
-        )
-        job = part.average(settings)
-    else:
-        start = None
-        if config.search == "local":
-            start = yield from _propose(saved, part, device)
-        job = refine_step_by_step(part.stack, start, part.wedge, settings, part.half)
-    prefix, iteration = "" if stand.label is None else f"class {name + 1}, ", 0
-    steps = Watched(job)
-    for step in steps:
-        if isinstance(step, Progress):
-            yield step._replace(message=prefix + step.message)
-        else:
-            yield stand.take(name, step, iteration)
-            iteration += 1
-    yield stand.take(name, steps.result, iteration)
-
-
-def _average_images(
-    stack: NDArray[Any], stand: "_Stand", name: int, config: AlignConfig
-) -> Generator[Step, None, None]:
-    """Average a class of images, and its halves."""
-    found, rows = stand.encoding, stand.rows(name)
-    aligned = AlignedStack(stack, found.rotation, found.translation, found.scale)
-    sums, message = np.zeros((2, *stack.shape[1:])), "averages"
-    for done, row in enumerate(rows, 1):
-        sums[stand.half[row]] += aligned[row]
-        yield Progress(done, len(rows), message)
-    counts = np.bincount(stand.half[rows], minlength=2)
-    shape = (2, *[1] * (stack.ndim - 1))
-    halves = (sums / np.maximum(counts, 1).reshape(shape)).astype(np.float32)
-    average = (sums.sum(0) / counts.sum()).astype(np.float32)
-    mask = smooth_disc_mask(stack.shape[1], config.refinement.mask_radius, edge=3.0).numpy()
-    grey = [half.mean(-1) if half.ndim == 3 else half for half in halves]
-    correlation = fourier_shell_correlation(*(mask * one for one in grey))
-    yield stand.show(name, 0, average, halves, correlation)
-
-
-def _propose(
-    saved: SavedModel, volumes: _Volumes, device: str
-) -> Generator[Progress, None, Poses3D]:
-    """Poses (n, h) that a model holds for possible, the likeliest first."""
-    propose = getattr(saved.model, "propose", None)
-    if propose is None:
-        return volumes.poses
-    target, n = choose_device(device), len(volumes.half)
-    parts = []
-    for first in range(0, n, _BATCH):
-        raw = np.stack([volumes.stack[row] for row in range(first, min(first + _BATCH, n))])
-        boxes = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
-        poses, _ = propose(boxes[:, None])
-        each = [part.cpu().unflatten(0, (len(raw), -1))[:, :_MOST_HYPOTHESES] for part in poses]
-        parts.append(each)
-        yield Progress(first + len(raw), n, "hypotheses")
-    return Poses3D(*(torch.cat(column) for column in zip(*parts, strict=True)))
+def _check(
+    stack: NDArray[Any], config: AlignConfig, wedge: Wedges, half: ArrayLike | None, volumes: bool
+) -> None:
+    """Refuse before the work what would be refused after it."""
+    n, settings = len(stack), config.refinement
+    if n < LEAST_VOLUMES:
+        raise InputError(f"aligning needs at least {LEAST_VOLUMES} particles, got {n}.")
+    if volumes:
+        check_volumes(stack, wedge)
+    elif wedge is not None or settings.symmetry.upper() != "C1":
+        raise InputError("a tilt range and a symmetry are for volumes; the model is of images.")
+    check_frame(stack.shape[1], settings.symmetry, settings.mask_radius)
+    if half is not None:
+        given = np.asarray(half)
+        if given.shape != (n,) or not np.isin(given, (0, 1)).all():
+            raise InputError(f"halves are given as 0 or 1 for each of {n} particles.")
 
 
 def _split(
     n: int, half: ArrayLike | None, label: NDArray[np.int64] | None, seed: int
 ) -> NDArray[np.int64]:
-    """Check the halves, or split each class at random."""
+    """Take the halves that are given, or split each class at random."""
     if half is not None:
-        given = np.asarray(half)
-        if given.shape != (n,) or not np.isin(given, (0, 1)).all():
-            raise InputError(f"halves are given as 0 or 1 for each of {n} particles.")
-        return given.astype(np.int64)
+        return np.asarray(half).astype(np.int64)
     rng, side = np.random.default_rng(seed), np.zeros(n, np.int64)
     for name in range(1 if label is None else int(label.max()) + 1):
         rows = np.arange(n) if label is None else np.flatnonzero(label == name)
         side[rows] = rng.permutation(len(rows)) % 2
     return side
-
-
-class _Stand:
-    """How things stand; poses and scores are those of the model until a class is refined."""
-
-    def __init__(
-        self, found: Encoding, label: NDArray[np.int64] | None, half: NDArray[np.int64]
-    ) -> None:
-        self.encoding, self.label, self.half = found, label, half
-        self._averages: dict[int, ClassAverage] = {}
-
-    def rows(self, name: int) -> NDArray[np.int64]:
-        """The particles of a class."""
-        n = len(self.half)
-        return np.arange(n) if self.label is None else np.flatnonzero(self.label == name)
-
-    def volumes(self, stack: NDArray[Any], wedge: Wedges, name: int) -> _Volumes:
-        """What is known of the particles of a class."""
-        rows, found = self.rows(name), self.encoding
-        poses = Poses3D(*(torch.from_numpy(x[rows]) for x in (found.rotation, found.translation)))
-        return _Volumes(Chosen(stack, rows), wedges_of(wedge, rows), self.half[rows], poses)
-
-    def take(self, name: int, found: Refinement, iteration: int) -> AlignmentUpdate:
-        """Take what is said of a class after an iteration; tell how all stands."""
-        rows, before = self.rows(name), self.encoding
-        rotation, translation = before.rotation.copy(), before.translation.copy()
-        score = before.score.copy()
-        rotation[rows], translation[rows] = (part.numpy() for part in found.poses)
-        if found.score.any():  # it has none before the first iteration
-            score[rows] = found.score
-        self.encoding = before._replace(rotation=rotation, translation=translation, score=score)
-        return self.show(name, iteration, found.average, found.halves, found.correlation)
-
-    def show(
-        self,
-        name: int,
-        iteration: int,
-        average: NDArray[np.float32],
-        halves: NDArray[np.float32],
-        correlation: ShellCorrelation,
-    ) -> AlignmentUpdate:
-        """Take the average of a class; tell how all stands."""
-        n = len(self.rows(name))
-        self._averages[name] = ClassAverage(name, n, average, halves, correlation)
-        return AlignmentUpdate(name, iteration, self.alignment())
-
-    def alignment(self) -> Alignment:
-        """All of it, which later steps do not change."""
-        averages = tuple(self._averages[name] for name in sorted(self._averages))
-        return Alignment(self.encoding, self.label, self.half, averages)

@@ -52,6 +52,23 @@ class Sums(NamedTuple):
         return cls(torch.zeros(n, dtype=torch.complex64), torch.zeros(n), 0)
 
 
+def check_frame(
+    size: int, symmetry: str = "C1", mask_radius: float | None = None
+) -> NDArray[np.float64]:
+    """Refuse a symmetry that is none and a mask that leaves the box; the group on (x, y, z)."""
+    if mask_radius is not None and not 2 <= mask_radius <= size / 2:
+        raise InputError(
+            f"the radius of the mask must be from 2 voxels to half the box ({size / 2:g}), "
+            f"got {mask_radius:g}."
+        )
+    try:
+        return np.asarray(Rotation.create_group(symmetry.upper()).as_matrix())
+    except ValueError as error:
+        raise InputError(
+            f"a symmetry is C1, C2, ..., D2, ..., T, O or I, got {symmetry!r}."
+        ) from error
+
+
 class Frame(NamedTuple):
     """The box that averages are made in."""
 
@@ -63,17 +80,7 @@ class Frame(NamedTuple):
     @classmethod
     def of(cls, size: int, symmetry: str = "C1", mask_radius: float | None = None) -> "Frame":
         """Check the settings, and make their frame."""
-        if mask_radius is not None and not 2 <= mask_radius <= size / 2:
-            raise InputError(
-                f"the radius of the mask must be from 2 voxels to half the box ({size / 2:g}), "
-                f"got {mask_radius:g}."
-            )
-        try:
-            group = Rotation.create_group(symmetry.upper()).as_matrix()
-        except ValueError as error:
-            raise InputError(
-                f"a symmetry is C1, C2, ..., D2, ..., T, O or I, got {symmetry!r}."
-            ) from error
+        group = check_frame(size, symmetry, mask_radius)
         mask = smooth_ball_mask(size, mask_radius, edge=_EDGE)
         turns = torch.from_numpy(swap_axis_order(group)).float()
         return cls(size, coefficients(size), turns, mask)

@@ -16,7 +16,6 @@ def place_back(
     rotations: ArrayLike,
     labels: ArrayLike | None,
     shape: Sequence[int],
-    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Put the average of its class at the place of each particle.
 
@@ -33,8 +32,6 @@ def place_back(
         Which average each is; None for the first.
     shape : sequence of int
         Of the tomogram, (z, y, x).
-    out : array, shape ``shape``, optional
-        Zeros to write into, such as a memory map.
 
     Returns
     -------
@@ -52,7 +49,7 @@ def place_back(
     n = len(place)
     label = np.zeros(n, np.int64) if labels is None else np.asarray(labels)
     _check(averages, place, turn, label, shape)
-    volume = np.zeros(tuple(shape), np.float32) if out is None else out
+    volume = np.zeros(tuple(shape), np.float32)
     boxes = [torch.from_numpy(np.array(one, np.float32))[None, None] for one in averages]
     whole = np.floor(place + 0.5).astype(np.int64)
     rest = torch.from_numpy((place - whole).astype(np.float32))

@@ -34,6 +34,8 @@ class RefinementConfig:
     """Imposed on the averages: C1, C2, ..., D2, ..., T, O or I; the axis of C and D is z."""
     mask_radius: float | None = None
     """Voxels; the largest ball in the box by default."""
+    low_pass: float | None = None
+    """Voxels; detail smaller than this is never compared, however well the halves agree on it."""
     seed: int = 0
     """Of the split into halves."""
 
@@ -46,6 +48,11 @@ class RefinementConfig:
             )
         if not self.max_shift > 0:
             raise InputError(f"max_shift must be positive, got {self.max_shift:g}.")
+        if self.low_pass is not None and not self.low_pass >= 2:
+            raise InputError(
+                f"low_pass must be at least 2 voxels, the finest detail there is, got "
+                f"{self.low_pass:g}."
+            )
         if not 0 <= self.everywhere <= self.iterations:
             raise InputError(
                 f"everywhere must be from 0 to the {self.iterations} iterations, "
@@ -88,6 +95,8 @@ def plan_iteration(
     trust = torch.from_numpy(correlation.correlation).float().clamp(min=0)
     below = (trust[1:] < GOLD_STANDARD).nonzero()
     radius = max(int(below[0]) if len(below) else (size - 1) // 2, _LEAST_SHELL)
+    if config.low_pass is not None:
+        radius = max(min(radius, int(size / config.low_pass)), _LEAST_SHELL)
     trust[: radius + 1] = trust[: radius + 1].clamp(min=GOLD_STANDARD)
     halved = max(0, iteration - config.everywhere)
     step = config.angular_step_deg / 2**halved

@@ -9,8 +9,9 @@ from ._columns import pick_table, pose_table
 from ._ctf import read_ctf
 from ._files import atomic_path
 from ._images import IMAGE_SUFFIXES, ImageFile, read_image
-from ._mrc import write_mrc
+from ._mrc import new_mrc, write_mrc
 from ._napari import napari_get_reader, napari_write_image, napari_write_points
+from ._particles import read_halves, read_places, read_wedges
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
 from ._tables import TABLE_SUFFIXES, read_table, write_table
@@ -26,13 +27,17 @@ __all__ = [
     "napari_get_reader",
     "napari_write_image",
     "napari_write_points",
+    "new_mrc",
     "pick_table",
     "pose_table",
     "read_ctf",
+    "read_halves",
     "read_image",
+    "read_places",
     "read_stack",
     "read_star",
     "read_table",
+    "read_wedges",
     "write_mrc",
     "write_star",
     "write_table",

@@ -41,6 +41,7 @@ def pose_table(
     classes: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     contrast: ArrayLike | None = None,
+    half: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Make the table of an encoded stack, one row an image or a volume.
 
@@ -55,6 +56,8 @@ def pose_table(
     classes : array of int, shape (n,), optional
     scale, contrast : array, shape (n,), optional
         Columns of these names come last, where given.
+    half : array of int, shape (n,), optional
+        0 or 1: in which half of the data each is; a column of this name, the very last.
 
     Returns
     -------
@@ -77,7 +80,8 @@ def pose_table(
         shared["rotation"] = wrap_degrees(np.degrees(rotation))
     last = {"scale": scale, "contrast": contrast}
     last = {name: np.asarray(v, np.float64) for name, v in last.items() if v is not None}
-    return pd.DataFrame(columns | shared | last)
+    halves = {} if half is None else {"half": np.asarray(half, np.int64)}
+    return pd.DataFrame(columns | shared | last | halves)
 
 
 def pick_table(

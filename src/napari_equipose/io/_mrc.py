@@ -1,7 +1,10 @@
 """MRC files: images, volumes, and stacks of both."""
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,16 +120,7 @@ def write_mrc(
         If the array has other axes, or the file can't be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in MRC_SUFFIXES:
-        raise InputError(f"{path}: an MRC file ends in one of {', '.join(MRC_SUFFIXES)}.")
-    possible = _AXES_BY_NDIM.get(array.ndim, ())
-    if axes is None and possible:
-        axes = "nyx" if array.ndim == 3 and path.suffix.lower() in STACK_SUFFIXES else possible[0]
-    if axes not in possible:
-        raise InputError(
-            f"{path}: an array of shape {array.shape} with axes {axes!r} is no MRC image; "
-            "wanted 'yx', 'zyx', 'nyx' or 'nzyx' (colour goes into TIFF)."
-        )
+    axes = _axes_to_write(path, array.shape, axes)
     if array.dtype not in (np.int8, np.uint8, np.int16, np.uint16):
         array = array.astype(np.float32)
     with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
@@ -134,3 +128,57 @@ def write_mrc(
         if axes == "nyx":
             mrc.set_image_stack()
         mrc.voxel_size = pixel_size or 0.0
+
+
+@contextmanager
+def new_mrc(
+    path: str | Path,
+    shape: tuple[int, ...],
+    pixel_size: float | None = None,
+    *,
+    axes: str | None = None,
+) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Write an MRC file of float32 part by part, whole or not at all.
+
+    Yields a function that writes the next image of a stack, or plane of a volume, so that the
+    whole need not be in memory. The parameters are those of `write_mrc`. The parts are written one
+    after the other, not through a memory map: where the disk is full that would end the process.
+
+    Raises
+    ------
+    InputError
+        If the shape has other axes, or the file can't be written.
+    """
+    path = Path(path)
+    axes = _axes_to_write(path, shape, axes)
+    with atomic_path(path) as temporary:
+        with mrcfile.new_mmap(temporary, shape, mrc_mode=2, overwrite=True) as mrc:
+            if axes == "nyx":
+                mrc.set_image_stack()
+            mrc.voxel_size = pixel_size or 0.0
+        with temporary.open("r+b") as file:
+            file.seek(_HEADER_BYTES)
+
+            def write(part: NDArray[Any]) -> None:
+                if part.shape != shape[1:]:
+                    raise ValueError(f"parts of {shape[1:]} are wanted, got {part.shape}")
+                file.write(np.ascontiguousarray(part, "<f4").tobytes())
+
+            yield write
+            if file.tell() != _HEADER_BYTES + 4 * prod(shape):
+                raise ValueError(f"{path} is to hold {shape[0]} parts, and got another number")
+
+
+def _axes_to_write(path: Path, shape: tuple[int, ...], axes: str | None) -> str:
+    """Check the name and the axes of what is to be written."""
+    if path.suffix.lower() not in MRC_SUFFIXES:
+        raise InputError(f"{path}: an MRC file ends in one of {', '.join(MRC_SUFFIXES)}.")
+    possible = _AXES_BY_NDIM.get(len(shape), ())
+    if axes is None and possible:
+        axes = "nyx" if len(shape) == 3 and path.suffix.lower() in STACK_SUFFIXES else possible[0]
+    if axes not in possible:
+        raise InputError(
+            f"{path}: an array of shape {shape} with axes {axes!r} is no MRC image; "
+            "wanted 'yx', 'zyx', 'nyx' or 'nzyx' (colour goes into TIFF)."
+        )
+    return axes

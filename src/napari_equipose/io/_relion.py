@@ -1,8 +1,8 @@
 """Our poses and picks in RELION's columns, and back.
 
 RELION's origin is what must be added to a particle to centre it, so it is our translation with
-the other sign; its ``rlnAnglePsi`` turns the way our rotations do. Its classes count from 1.
-Of volumes its three angles are ours.
+the other sign; its ``rlnAnglePsi`` turns the way our rotations do. Its classes and its halves
+count from 1. Of volumes its three angles are ours.
 """
 
 import logging
@@ -85,6 +85,8 @@ def _with_results(particles: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         found["rlnAutopickFigureOfMerit"] = table["score"].to_numpy(np.float64)
     if table["class"].notna().any():
         found["rlnClassNumber"] = (table["class"].fillna(-1) + 1).to_numpy(np.int64)
+    if "half" in table:
+        found["rlnRandomSubset"] = table["half"].to_numpy(np.int64) + 1
     return particles.assign(**found)
 
 

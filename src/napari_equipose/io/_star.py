@@ -23,7 +23,8 @@ _TEXT = [
 ]
 # What must be numbers wherever it stands.
 _NUMBERS = [
-    *("rlnCoordinateX", "rlnCoordinateY", "rlnClassNumber", "rlnOpticsGroup"),
+    *("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ"),
+    *("rlnClassNumber", "rlnOpticsGroup", "rlnRandomSubset", "tilt_min", "tilt_max"),
     *("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
     *("rlnOriginX", "rlnOriginY", "rlnOriginZ"),
     *("rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"),

@@ -1,0 +1,175 @@
+"""``equipose align``."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._options import Classes, Device, Json, ModelFile, Quiet, Seed, TiltAxis, TiltRange
+from ._show import Display
+
+if TYPE_CHECKING:
+    from ..geometry import MissingWedge
+    from ..inference import Alignment, AlignmentUpdate, RefinementConfig
+    from ..io import ParticleStack
+
+
+def align(
+    model: ModelFile,
+    stack: Annotated[
+        Path,
+        typer.Argument(help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), or of volumes."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="A.mrcs", help="The aligned stack: .mrcs or .mrc."),
+    ],
+    poses: Annotated[Path, typer.Option(metavar="T", help="The table of poses: .csv or .star.")],
+    average: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="AVG.mrc",
+            help="The average; of several classes AVG_class1.mrc, ... Beside each the averages of "
+            "its halves and their correlation (FSC, of images FRC) as CSV.",
+        ),
+    ] = None,
+    place_back: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOMOGRAM.mrc",
+            help="Put the averages into a volume like this tomogram, A_placed.mrc; of a stack "
+            "whose STAR file has rlnCoordinateX, Y and Z in voxels of the tomogram.",
+        ),
+    ] = None,
+    classes: Classes = None,
+    search: Annotated[
+        str,
+        typer.Option(
+            metavar="everywhere|local",
+            help="Where the refinement of volumes begins: with all rotations, or with those that "
+            "the model infers.",
+        ),
+    ] = "everywhere",
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Else the poses are those of the model.")
+    ] = True,
+    symmetry: Annotated[
+        str, typer.Option(metavar="C7|D2|T|O|I", help="Of the averages of volumes.")
+    ] = "C1",
+    tilt_range: TiltRange = None,
+    tilt_axis: TiltAxis = None,
+    mask_radius: Annotated[
+        float | None, typer.Option(metavar="PX", help="Of the soft mask of the averages.")
+    ] = None,
+    low_pass: Annotated[
+        float | None,
+        typer.Option(metavar="ANGSTROM", help="Volumes are compared in no finer detail."),
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Of the refinement; 6.")] = None,
+    max_shift: Annotated[
+        float | None, typer.Option(metavar="PX", help="That the refinement searches first; 3.")
+    ] = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the boxes of a stack to rest, and average them.
+
+    Poses are those that the model infers; those of volumes are refined against the averages of two
+    halves that are kept apart (rlnRandomSubset of a STAR file is kept to). What a tilt series does
+    not measure does not count: by --tilt-range, the columns tilt_min and tilt_max of a STAR file,
+    or else the range that the model was trained with. An interrupt keeps the poses and averages of
+    the last iteration.
+    """
+    from .. import inference, io
+    from ..models import load_model
+    from ..training import about
+    from ._align_files import Outputs
+    from ._inputs import check_output, read_classes
+
+    check_output(output, [".mrcs", ".mrc"])
+    check_output(poses, [".csv", ".star"])
+    if average is not None:
+        check_output(average, [".mrc"])
+    k, saved, particles = read_classes(classes), load_model(model), io.read_stack(stack)
+    wedge, half = _wedges(particles, tilt_range, tilt_axis), io.read_halves(particles)
+    with about(stack):
+        settings = _refinement(
+            particles, low_pass, iterations, max_shift, symmetry=symmetry, mask_radius=mask_radius,
+            seed=seed,
+        )  # fmt: skip
+    reach: Any = search
+    config = inference.AlignConfig(refine=refine, search=reach, classes=k, refinement=settings)
+    outputs = Outputs.of(output, poses, average, place_back, particles)
+    display = Display(quiet=quiet, as_json=as_json)
+    kept: list[AlignmentUpdate] = []
+    try:
+        with about(stack):
+            images: Any = particles.images
+            job = inference.align(saved, images, config, wedge=wedge, half=half, device=device)
+            found = display.run(_keeping(job, kept), "aligning")
+    except KeyboardInterrupt:
+        if kept:
+            outputs.write_poses(kept[-1].alignment)
+            outputs.write_averages(kept[-1].alignment)
+            display.say(f"the poses after iteration {kept[-1].iteration} are in {poses}")
+        raise
+    display.run(outputs.write_all(found), "writing")
+    values = {"model": str(model), "digest": saved.digest, "n": len(found.half)}
+    display.result(outputs.describe(found), values | outputs.values(found))
+
+
+def _keeping(
+    job: "Generator[Any, None, Alignment]", kept: "list[AlignmentUpdate]"
+) -> "Generator[Any, None, Alignment]":
+    """Pass a job on, but keep of its updates the last."""
+    from ..inference import AlignmentUpdate, Watched
+
+    steps = Watched(job)
+    try:
+        for step in steps:
+            if isinstance(step, AlignmentUpdate):
+                kept[:] = [step]
+            else:
+                yield step
+    finally:
+        steps.close()
+    return steps.result
+
+
+def _refinement(
+    particles: "ParticleStack",
+    low_pass: float | None,
+    iterations: int | None,
+    max_shift: float | None,
+    **settings: Any,
+) -> "RefinementConfig":
+    """Turn options into a configuration, Angstrom into voxels."""
+    from ..geometry import InputError
+    from ..inference import RefinementConfig
+
+    if low_pass is not None:
+        if particles.pixel_size is None:
+            raise InputError("its pixel size is not known, so that --low-pass says nothing.")
+        settings["low_pass"] = low_pass / particles.pixel_size
+    more = {"iterations": iterations, "max_shift": max_shift}
+    settings |= {name: value for name, value in more.items() if value is not None}
+    return RefinementConfig(**settings)
+
+
+def _wedges(
+    particles: "ParticleStack", tilt_range: tuple[float, float] | None, axis: str | None
+) -> "MissingWedge | list[MissingWedge] | None":
+    """What the options say was measured, or else the stack; None where neither does."""
+    from .. import io
+    from ..geometry import MissingWedge
+    from ._inputs import tilt_settings
+
+    if tilt_range is None and particles.axes == "nzyx":
+        found = io.read_wedges(particles, axis or "y")  # type: ignore[arg-type]
+        if found is not None:
+            return found
+    settings = tilt_settings(tilt_range, axis)
+    return MissingWedge(**settings) if settings else None

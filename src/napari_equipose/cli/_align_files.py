@@ -1,0 +1,179 @@
+"""What ``equipose align`` writes."""
+
+from collections.abc import Generator
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from .. import io
+from ..geometry import InputError
+from ..inference import AlignedStack, Progress, place_back
+
+if TYPE_CHECKING:
+    from ..inference import Alignment, ClassAverage
+    from ..io import ImageFile, ParticleStack
+
+
+class Outputs(NamedTuple):
+    """Which files are wanted, and what the stack says that they keep."""
+
+    aligned: Path
+    poses: Path
+    average: Path | None
+    tomogram: "ImageFile | None"
+    tomogram_path: Path | None
+    stack: "ParticleStack"
+
+    @classmethod
+    def of(
+        cls,
+        aligned: Path,
+        poses: Path,
+        average: Path | None,
+        tomogram: Path | None,
+        stack: "ParticleStack",
+    ) -> "Outputs":
+        """Refuse before the work what can't be written after it."""
+        if stack.axes == "nyxc":
+            raise InputError(
+                f"{stack.path} is in colour, which MRC files do not hold; align grey images."
+            )
+        shown = None
+        if tomogram is not None:
+            io.read_places(stack, tomogram)
+            shown = io.read_image(tomogram)
+            _check_tomogram(tomogram, shown, stack)
+        return cls(aligned, poses, average, shown, tomogram, stack)
+
+    @property
+    def placed(self) -> Path:
+        """The volume of averages at their places."""
+        return self.aligned.with_name(f"{self.aligned.stem}_placed.mrc")
+
+    def write_all(self, found: "Alignment") -> Generator[Progress, None, None]:
+        """Write all, the aligned stack, which takes longest, last."""
+        self.write_poses(found)
+        self.write_averages(found)
+        if self.tomogram is not None:
+            yield Progress(0, 1, "placing back")
+            self.write_placed(found)
+        images = self.stack.images
+        encoding, n = found.encoding, len(found.half)
+        scale = encoding.scale if images.ndim == 3 else None
+        aligned = AlignedStack(images, encoding.rotation, encoding.translation, scale)
+        axes = {3: "nyx", 4: "nzyx"}[aligned.ndim]
+        pixel_size = self.stack.pixel_size
+        with io.new_mrc(self.aligned, aligned.shape, pixel_size, axes=axes) as write:
+            for row in range(n):
+                write(aligned[row])
+                yield Progress(row + 1, n, "writing the aligned stack")
+
+    def write_poses(self, found: "Alignment") -> None:
+        """Write the table of poses."""
+        encoding = found.encoding
+        table = io.pose_table(
+            encoding.rotation,
+            encoding.translation,
+            encoding.score,
+            encoding.content,
+            classes=found.label,
+            scale=encoding.scale,
+            contrast=encoding.contrast,
+            half=found.half,
+        )
+        io.write_table(self.poses, table, stack=self.stack)
+
+    def write_averages(self, found: "Alignment") -> None:
+        """Write the average of each class, those of its halves, and their correlation."""
+        if self.average is None:
+            return
+        for one in found.averages:
+            path = self._average_of(one, found)
+            pixel_size = self.stack.pixel_size
+            io.write_mrc(path, one.average, pixel_size)
+            for number, half in enumerate(one.halves, 1):
+                io.write_mrc(_beside(path, f"half{number}.mrc"), half, pixel_size)
+            curve = pd.DataFrame({"frequency": one.correlation.frequency})
+            curve["correlation"] = one.correlation.correlation
+            if pixel_size is not None:
+                curve.insert(1, "frequency_per_angstrom", curve["frequency"] / pixel_size)
+            with io.atomic_path(_curve(path, one)) as temporary:
+                curve.to_csv(temporary, index=False, float_format="%.8g")
+
+    def write_placed(self, found: "Alignment") -> None:
+        """Write a volume like the tomogram with the averages at their places."""
+        assert self.tomogram is not None and self.tomogram_path is not None
+        rows, places = io.read_places(self.stack, self.tomogram_path)
+        encoding = found.encoding
+        volume = place_back(
+            [one.average for one in found.averages],
+            places + encoding.translation[rows],
+            encoding.rotation[rows],
+            None if found.label is None else found.label[rows],
+            self.tomogram.data.shape,
+        )
+        io.write_mrc(self.placed, volume, self.tomogram.pixel_size)
+
+    def values(self, found: "Alignment") -> dict[str, Any]:
+        """What is told as JSON."""
+        told: dict[str, Any] = {"aligned": str(self.aligned), "poses": str(self.poses)}
+        if self.tomogram is not None:
+            told["placed"] = str(self.placed)
+        told["classes"] = []
+        for one in found.averages:
+            pixels, size = one.correlation.resolution(), self.stack.pixel_size
+            agree = isfinite(pixels)
+            entry: dict[str, Any] = {"class": None if found.label is None else one.label}
+            entry |= {"n": one.n, "resolution_pixels": pixels if agree else None}
+            entry["resolution"] = pixels * size if agree and size is not None else None
+            if self.average is not None:
+                path = self._average_of(one, found)
+                entry |= {"average": str(path), "correlation": str(_curve(path, one))}
+            told["classes"].append(entry)
+        return told
+
+    def describe(self, found: "Alignment") -> str:
+        """What is told in words, a line for each class."""
+        lines = [f"{self.aligned}: {len(found.half)} particles aligned, poses in {self.poses}"]
+        for one in found.averages:
+            name = "average" if found.label is None else f"class {one.label + 1}"
+            lines.append(f"{name}: {one.n} particles, {self._resolution(one)}")
+        return "\n".join(lines)
+
+    def _resolution(self, one: "ClassAverage") -> str:
+        pixels = one.correlation.resolution()
+        if not isfinite(pixels):
+            return "its halves do not agree"
+        size = self.stack.pixel_size
+        detail = f"{pixels:.1f} pixels" if size is None else f"{pixels * size:.1f} Angstrom"
+        return f"its halves agree up to {detail} (0.143)"
+
+    def _average_of(self, one: "ClassAverage", found: "Alignment") -> Path:
+        """The file of a class average; one alone has the name that was given."""
+        assert self.average is not None
+        alone = found.label is None or found.label.max() == 0
+        return self.average if alone else _beside(self.average, f"class{one.label + 1}.mrc")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.stem}_{ending}")
+
+
+def _curve(path: Path, one: "ClassAverage") -> Path:
+    return _beside(path, "fsc.csv" if one.average.ndim == 3 else "frc.csv")
+
+
+def _check_tomogram(path: Path, image: "ImageFile", stack: "ParticleStack") -> None:
+    """Refuse a tomogram of other voxels than the stack's."""
+    if image.data.ndim != 3:
+        raise InputError(f"{path} is no volume, but an image with axes {image.axes}.")
+    if stack.axes != "nzyx":
+        raise InputError(f"{stack.path} holds images; only volumes are placed in a tomogram.")
+    shown, cut = image.pixel_size, stack.pixel_size
+    if shown is not None and cut is not None and abs(shown / cut - 1) > 0.02:
+        raise InputError(
+            f"{path} has voxels of {shown:g} Angstrom and {stack.path} of {cut:g}; give the "
+            "tomogram that the boxes were cut from."
+        )
