@@ -4,6 +4,7 @@ from math import pi
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from napari_equipose.geometry import InputError
 from napari_equipose.inference import average, bring_to_rest
@@ -54,8 +55,26 @@ def test_what_lies_outside_the_box_is_as_its_border() -> None:
     np.testing.assert_allclose(bring_to_rest(flat, [0.4, 1.0], [[3, 0], [0, 0]]), flat, rtol=1e-6)
 
 
+def test_a_quarter_turn_of_a_volume_is_undone_to_the_voxel() -> None:
+    """About z, as napari shows it counter-clockwise, and by a shift."""
+    rest = np.zeros((1, 9, 9, 9), np.float32)
+    rest[0, 4, 4, 4:7] = 1  # from the centre along +x
+    turned = np.zeros_like(rest)
+    turned[0, 5, 5:2:-1, 2] = 1  # along -y
+    turn = [[[1, 0, 0], [0, 0, -1], [0, 1, 0]]]  # of (z, y, x)
+    np.testing.assert_allclose(bring_to_rest(turned, turn, [[1, 1, -2]]), rest, atol=1e-5)
+
+
+def test_what_lies_outside_a_volume_is_as_its_border() -> None:
+    flat = np.full((2, 8, 8, 8), 7.0)
+    turn = Rotation.random(2, random_state=0).as_matrix()
+    np.testing.assert_allclose(bring_to_rest(flat, turn, [[3, 0, 0], [0, 1, 2]]), flat, rtol=1e-6)
+
+
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(InputError, match="a rotation and a translation"):
         bring_to_rest(np.zeros((2, 8, 8)), [0, 0, 0], np.zeros((2, 2)))
+    with pytest.raises(InputError, match="a matrix and a translation"):
+        bring_to_rest(np.zeros((2, 8, 8, 8)), np.zeros((2, 3, 3)), np.zeros((2, 2)))
     with pytest.raises(InputError, match="no boxes"):
         average(np.zeros((0, 8, 8)))
