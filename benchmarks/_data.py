@@ -2,6 +2,9 @@
 
 import gzip
 import struct
+import subprocess
+import sys
+from collections.abc import Sequence
 from math import pi
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from napari_equipose.geometry import swap_axis_order
 from napari_equipose.simulation import rotated_digits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -33,6 +37,34 @@ class DigitsSplit(NamedTuple):
 
     train: PosedDigits
     test: PosedDigits
+
+
+class Simulated(NamedTuple):
+    """Subtomograms by a simulator that is independent of the package's, and their true poses."""
+
+    volumes: npt.NDArray[np.float32]  # (n, z, y, x)
+    rotation: npt.NDArray[np.float64]  # (n, 3, 3), on (z, y, x)
+    translation: npt.NDArray[np.float64]  # (n, 3) voxels (z, y, x)
+    classes: npt.NDArray[np.int64]  # (n,) which structure
+    references: npt.NDArray[np.float32]  # (structures, z, y, x)
+
+
+def simulated(
+    script: Path, folder: Path, structures: Sequence[str], snr: float, n: int, seed: int
+) -> Simulated:
+    """Run sim_subtomograms.py, for ``n`` boxes of 32 voxels of each structure."""
+    prefix = folder / f"subtomograms_{snr:g}"
+    options = ["--classes", ",".join(structures), "--per-class", str(n), "--snr", str(snr)]
+    command = [sys.executable, str(script), str(prefix), *options, "--seed", str(seed)]
+    subprocess.run(command, check=True, stdout=2)
+    with np.load(prefix.with_name(f"{prefix.name}.npz")) as made:
+        return Simulated(
+            made["volumes"].astype(np.float32),
+            swap_axis_order(made["matrix"]),
+            made["shift_xyz"][:, ::-1].copy(),
+            made["classes"],
+            made["references"],
+        )
 
 
 def load_mnist(

@@ -1,57 +1,41 @@
 """Refine the poses of simulated subtomograms against their own average.
 
-    python benchmarks/subtomograms.py ../shared/tools/sim_subtomograms.py [--n 100] [--seed 0]
+    python benchmarks/subtomograms.py ../shared/tools/sim_subtomograms.py [--n 100] [--peers]
 
 The simulator is independent of the package's own. It makes ribosomes (4v4r) in boxes of 32 voxels
 of 12 Angstrom, with a missing wedge, a contrast transfer function and noise. Refinement starts from
 the true poses, each turned to another side by about ``--off`` degrees (median) and shifted by a
 voxel along each axis; or, with ``--everywhere``, from random rotations, without shifts. Errors are
 those of all particles after one rotation and one shift of the whole are removed.
+
+With ``--peers``, other programs work on the same volumes, as far as they are installed: acryo,
+which refines from the same start, beside ours; and RELION's `relion_refine`, from no reference,
+beside ours from random rotations, in so many rounds as ``--everywhere`` says or three. None is told
+the true structure.
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from _data import Simulated, simulated
+from _peers import NotInstalled, acryo_poses, relion_poses
 from _report import print_json, print_table
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from napari_equipose.evaluation import geodesic_errors
-from napari_equipose.geometry import MissingWedge, Poses3D, swap_axis_order
+from napari_equipose.geometry import MissingWedge, Poses3D
 from napari_equipose.inference import RefinementConfig, finish, refine
 
 STRUCTURE = "4v4r"
 PIXEL_SIZE = 12.0  # Angstrom, the simulator's at 32 voxels
 MEDIAN_LENGTH = 1.538  # of a vector of three numbers from N(0, 1)
-
-
-class Simulated(NamedTuple):
-    """Volumes and their true poses."""
-
-    volumes: NDArray[np.float32]  # (n, z, y, x)
-    rotation: NDArray[np.float64]  # (n, 3, 3), on (z, y, x)
-    translation: NDArray[np.float64]  # (n, 3) voxels (z, y, x)
-
-
-def simulated(script: Path, folder: Path, snr: float, n: int, seed: int) -> Simulated:
-    """Run the simulator."""
-    prefix = folder / f"subtomograms_{snr:g}"
-    options = ["--classes", STRUCTURE, "--per-class", str(n), "--snr", str(snr)]
-    command = [sys.executable, str(script), str(prefix), *options, "--seed", str(seed)]
-    subprocess.run(command, check=True, stdout=2)
-    with np.load(prefix.with_name(f"{prefix.name}.npz")) as made:
-        return Simulated(
-            made["volumes"].astype(np.float32),
-            swap_axis_order(made["matrix"]),
-            made["shift_xyz"][:, ::-1].copy(),
-        )
 
 
 def start(truth: Simulated, off: float, seed: int) -> Poses3D:
@@ -72,23 +56,44 @@ def errors(poses: Poses3D, truth: Simulated) -> tuple[NDArray[np.float64], NDArr
     return geodesic_errors(rotation, truth.rotation).degrees, voxels
 
 
-def measure(truth: Simulated, poses: Poses3D | None, config: RefinementConfig) -> dict[str, Any]:
-    """Refine, and compare with the truth."""
-    began, busy = time.perf_counter(), time.process_time()
-    found = finish(refine(truth.volumes, poses, MissingWedge(), config))
-    wall, cpu = time.perf_counter() - began, time.process_time() - busy
-    before = np.full(1, np.nan) if poses is None else errors(poses, truth)[0]
-    degrees, voxels = errors(found.poses, truth)
+def judged(poses: Poses3D, truth: Simulated) -> dict[str, float]:
+    """Compare with the truth."""
+    degrees, voxels = errors(poses, truth)
     return {
-        "start_deg": float(np.median(before)),
         "median_deg": float(np.median(degrees)),
         "p90_deg": float(np.percentile(degrees, 90)),
         "below_10_deg": float(np.mean(degrees < 10)),
         "median_px": float(np.median(voxels)),
-        "resolution_A": found.correlation.resolution() * PIXEL_SIZE,
-        "s_a_particle": wall / len(degrees),
-        "cpu_s_a_particle": cpu / len(degrees),
     }
+
+
+def timed(work: Callable[[], Poses3D], truth: Simulated) -> dict[str, Any]:
+    """Judge poses, and how long they took."""
+    began = time.perf_counter()
+    poses = work()
+    wall = time.perf_counter() - began
+    return {**judged(poses, truth), "s_a_particle": wall / len(truth.volumes)}
+
+
+def measure(truth: Simulated, poses: Poses3D | None, config: RefinementConfig) -> dict[str, Any]:
+    """Refine, and compare with the truth."""
+    busy, more = time.process_time(), {}
+
+    def work() -> Poses3D:
+        found = finish(refine(truth.volumes, poses, MissingWedge(), config))
+        more["resolution_A"] = found.correlation.resolution() * PIXEL_SIZE
+        more["cpu_s_a_particle"] = (time.process_time() - busy) / len(truth.volumes)
+        return found.poses
+
+    return timed(work, truth) | more
+
+
+def peer(work: Callable[[], Poses3D], truth: Simulated) -> dict[str, Any]:
+    """Measure another program, or say that it is not there."""
+    try:
+        return timed(work, truth)
+    except NotInstalled as missing:
+        return {"median_deg": str(missing)}
 
 
 def main() -> None:
@@ -100,21 +105,60 @@ def main() -> None:
     parser.add_argument("--off", type=float, default=17.0, help="median degrees at the start")
     parser.add_argument("--everywhere", type=int, default=0, help="from nothing, by so many rounds")
     parser.add_argument("--iterations", type=int, default=6, help="further ones")
+    parser.add_argument("--peers", nargs="*", choices=["acryo", "relion"], help="all by default")
+    parser.add_argument("--relion-iterations", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    config = RefinementConfig(
-        iterations=arguments.iterations + arguments.everywhere,
-        everywhere=arguments.everywhere,
-        seed=arguments.seed,
-    )
+    peers = arguments.peers
+    if peers is not None and not peers:
+        peers = ["acryo", "relion"]
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for snr in arguments.snr:
-            truth = simulated(arguments.simulator, Path(scratch), snr, arguments.n, arguments.seed)
-            poses = None if arguments.everywhere else start(truth, arguments.off, arguments.seed)
-            results[f"SNR {snr:g}"] = measure(truth, poses, config)
-    print_table([{"particles": name, **result} for name, result in results.items()])
+            truth = simulated(
+                *(arguments.simulator, Path(scratch), [STRUCTURE]),
+                *(snr, arguments.n, arguments.seed),
+            )
+            folder = Path(scratch) / f"relion_{snr:g}"
+            for name, result in compare(truth, arguments, peers or [], folder).items():
+                results[f"SNR {snr:g}, {name}"] = result
+                print_table([{"particles": f"SNR {snr:g}, {name}", **result}])
+    columns = {name: "" for result in results.values() for name in result}
+    print_table([{"particles": name, **columns, **result} for name, result in results.items()])
     print_json("subtomograms", {**vars(arguments), **results})
+
+
+def compare(
+    truth: Simulated, arguments: argparse.Namespace, peers: list[str], folder: Path
+) -> dict[str, dict[str, Any]]:
+    """Refine from a start, or from nothing, beside the peers that do the same."""
+    poses = start(truth, arguments.off, arguments.seed)
+    results: dict[str, dict[str, Any]] = {}
+    if not arguments.everywhere or "acryo" in peers:
+        config = RefinementConfig(iterations=arguments.iterations, seed=arguments.seed)
+        results["the start"] = judged(poses, truth)
+        results["ours from the start"] = measure(truth, poses, config)
+    if "acryo" in peers:
+        results["acryo from the start"] = peer(lambda: acryo_poses(truth.volumes, poses), truth)
+    if arguments.everywhere or "relion" in peers:
+        rounds = arguments.everywhere or 3
+        config = RefinementConfig(
+            iterations=arguments.iterations + rounds, everywhere=rounds, seed=arguments.seed
+        )
+        results["ours from nothing"] = measure(truth, None, config)
+    if "relion" in peers:
+        results["RELION from nothing"] = peer(
+            lambda: relion_poses(
+                truth.volumes,
+                folder,
+                pixel_size=PIXEL_SIZE,
+                iterations=arguments.relion_iterations,
+                threads=torch.get_num_threads(),
+                seed=arguments.seed,
+            ),
+            truth,
+        )
+    return results
 
 
 if __name__ == "__main__":
