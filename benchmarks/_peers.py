@@ -23,7 +23,7 @@ from napari_equipose.geometry import (
     smooth_ball_mask,
 )
 
-ACRYO_SEARCHES = ((20.0, 10.0), (20.0, 10.0), (8.0, 4.0), (3.0, 1.5))
+ACRYO_SEARCHES = ((20.0, 10.0), (8.0, 4.0), (3.0, 1.5))
 """Degrees about each axis, and their step; after each search a new average is made."""
 _GAP = 24  # voxels between particles, so that none sees another when it turns
 

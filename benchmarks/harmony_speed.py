@@ -4,12 +4,12 @@
     python benchmarks/harmony_speed.py aitom [--steps 10] [--batch-size 16] [--threads 2]
 
 The published code is run from a clone, never copied. What it wants of kornia 0.4, two functions, is
-made here from torch's own. All programs take their steps in turn on the same random volumes of
-32^3, so that other work on the machine slows all of them alike; a step is forward, backward and
-Adam's. Ours is shown with the published networks, both of them in the place of its own, so that
-only the rest differs; with its own networks at 32 filters in the first layer, as the published
-encoder has; as it usually is, with a single proposal as in the paper; and as the preset `fast` has
-it. In bfloat16, the step runs under torch's autocast.
+made here from torch's own; they agree with those of kornia 0.9 and take as long. All programs take
+their steps in turn on the same random volumes of 32^3, so that other work on the machine slows all
+of them alike; a step is forward, backward and Adam's. Ours is shown with the published networks,
+both of them in the place of its own, so that only the rest differs; with its own networks at 32
+filters in the first layer, as the published encoder has; as it usually is, with a single proposal
+as in the paper; and as the preset `fast` has it. In bfloat16, the step runs under torch's autocast.
 
 How many times faster is a ratio of medians, of least times, and of processor time of all threads.
 """
@@ -43,7 +43,7 @@ def affine_matrix(
     translations: Tensor, center: Tensor, scale: Tensor, angles: Tensor, **_: Any
 ) -> Tensor:
     """Turn about a centre by axis-angle vectors in degrees, then shift: (n, 4, 4) on (x, y, z)."""
-    x, y, z = torch.deg2rad(angles).unbind(-1)
+    x, y, z = torch.deg2rad(-angles).unbind(-1)  # the sign is kornia's
     zero = torch.zeros_like(x)
     rows = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1)
     turn = torch.linalg.matrix_exp(rows.unflatten(-1, (3, 3))) * scale.unsqueeze(-1)
