@@ -23,6 +23,7 @@ from napari_equipose.models import (
     load_model,
     save_model,
 )
+from napari_equipose.models._harmony_energy import _measured_energy, energy, left_out
 from napari_equipose.models._harmony_transforms import TransformRanges, Transforms
 
 PLANE = HarmonyConfig(box_size=17, translation_range=2.0, width=4, n_pictures=4)
@@ -200,7 +201,7 @@ def misfit(
     model: Harmony, images: torch.Tensor, drawn: torch.Tensor, seen: Transforms
 ) -> torch.Tensor:
     rest = seen.bring_to_rest(images)
-    return model._energy(drawn - rest, seen) + model._left_out(images, rest, seen)
+    return energy(model.config, drawn - rest, seen) + left_out(model.config, images, rest, seen)
 
 
 def test_squared_errors_count_within_the_ball() -> None:
@@ -245,7 +246,6 @@ def test_hiding_an_object_does_not_pay() -> None:
 
 def test_wedge_is_neither_content_nor_pose() -> None:
     """What lies in the wedge of the turned particle does not count, and all else does in full."""
-    model = make(WEDGE)
     side, wedge = 16, MissingWedge()
     torch.manual_seed(0)
     turns = TransformRanges(WEDGE).random(3, torch.zeros(1))
@@ -255,12 +255,12 @@ def test_wedge_is_neither_content_nor_pose() -> None:
     axes = (-3, -2, -1)
     lost = torch.fft.irfftn(spectrum * ~measured, s=(side,) * 3, dim=axes)
     kept = torch.fft.irfftn(spectrum * measured, s=(side,) * 3, dim=axes)
-    energy = [model._measured_energy(part, turns.rotation) for part in (lost, kept, volumes)]
-    assert (energy[0] / energy[2]).max() < 0.02
-    torch.testing.assert_close(energy[1], energy[2], rtol=0.03, atol=0)
+    energies = [_measured_energy(WEDGE, part, turns.rotation) for part in (lost, kept, volumes)]
+    assert (energies[0] / energies[2]).max() < 0.02
+    torch.testing.assert_close(energies[1], energies[2], rtol=0.03, atol=0)
     # white noise: as much, however large the part that both have measured
     alone, common = (
-        model._measured_energy(volumes, *rotations)
+        _measured_energy(WEDGE, volumes, *rotations)
         for rotations in ([turns.rotation], [turns.rotation, turns.rotation.flip(0)])
     )
     assert (common / alone - 1).abs().max() < 0.1

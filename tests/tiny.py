@@ -1,6 +1,16 @@
 """The smallest networks, and trainings that learn next to nothing, quickly."""
 
-from napari_equipose.models import TargetVAEConfig
+from pathlib import Path
+
+import torch
+
+from napari_equipose.models import (
+    Harmony,
+    HarmonyConfig,
+    Normalisation,
+    TargetVAEConfig,
+    save_model,
+)
 
 MODEL = TargetVAEConfig(
     box_size=16,
@@ -19,10 +29,22 @@ SETTINGS = {
 }
 """Fields of the configurations, as a run has them."""
 
-HARMONY = {"width": 4, "n_pictures": 4, "hypotheses": 4, "steps_per_epoch": 2, "batch_size": 4}
+HARMONY = {"width": 4, "n_pictures": 4, "hypotheses": 4, "structures": 0}
+HARMONY |= {"steps_per_epoch": 2, "batch_size": 4}
 """The same of Harmony."""
 
 
 def typed(**more: int) -> str:
     """Write the settings, and more of them, as a person types them into the Train panel."""
     return " ".join(f"{name}={value}" for name, value in (SETTINGS | more).items())
+
+
+def untrained_harmony(path: Path, *, box_size: int, dimensions: int = 3) -> Path:
+    """Write a model that has learned nothing, with poses all the same."""
+    torch.manual_seed(0)
+    network = {name: HARMONY[name] for name in ("width", "n_pictures", "hypotheses")}
+    config = HarmonyConfig(
+        box_size=box_size, dimensions=dimensions, translation_range=box_size / 8, **network
+    )
+    save_model(path, Harmony(config).eval(), Normalisation())
+    return path

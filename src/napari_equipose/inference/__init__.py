@@ -1,5 +1,6 @@
 """Trained models at work: poses and content of boxes, objects in large images, averages."""
 
+from ._ab_initio import AbInitioConfig, Structures, ab_initio
 from ._align import align
 from ._aligned_stack import AlignedStack
 from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
@@ -19,6 +20,7 @@ from ._subtomogram_refinement import Refinement, refine
 from ._threshold import calibrate, suggest_threshold
 
 __all__ = [
+    "AbInitioConfig",
     "AlignConfig",
     "AlignedStack",
     "Alignment",
@@ -33,7 +35,9 @@ __all__ = [
     "Refinement",
     "RefinementConfig",
     "ShellCorrelation",
+    "Structures",
     "Watched",
+    "ab_initio",
     "agree_on_frames",
     "align",
     "average",

@@ -1,5 +1,6 @@
 """Harmony (Uddin et al., CVPR 2022): content apart from transformations, in 2D and 3D."""
 
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -9,17 +10,15 @@ from ..geometry import (
     InputError,
     Poses,
     Poses3D,
-    centred_grid,
-    fourier_ball,
     fourier_crop,
     resample,
 )
 from ._harmony_config import HarmonyConfig
+from ._harmony_energy import energy, left_out
 from ._harmony_networks import PictureDecoder, PlainEncoder, ViewEncoder
 from ._harmony_transforms import TransformRanges, Transforms
 from ._interface import Capabilities, LossTerms, Posterior
 
-_EDGE = 2.0  # pixels over which the mask falls
 _LOG_STD_RANGE = (-8.0, 4.0)
 
 
@@ -115,12 +114,12 @@ class Harmony(nn.Module):
         whole = relation.inverse().compose(chosen_copy)
         rest_copy = whole.bring_to_rest(images)
 
-        left_out = self._left_out(images, rest, chosen)
-        left_out_copy = self._left_out(images, rest_copy, whole)
+        outside = left_out(config, images, rest, chosen)
+        outside_copy = left_out(config, images, rest_copy, whole)
         parts = {
-            "decoded": self._energy(drawn - rest, chosen) + left_out,
-            "aligned": self._energy(rest - rest_copy, chosen, whole) + left_out + left_out_copy,
-            "decoded_copy": self._energy(drawn_copy - rest_copy, whole) + left_out_copy,
+            "decoded": energy(config, drawn - rest, chosen) + outside,
+            "aligned": energy(config, rest - rest_copy, chosen, whole) + outside + outside_copy,
+            "decoded_copy": energy(config, drawn_copy - rest_copy, whole) + outside_copy,
         }
         parts = {name: gamma * value.mean() for name, value in parts.items()}
         parts["kl_content"] = _content_kl(reading, reading_copy).mean()
@@ -137,6 +136,45 @@ class Harmony(nn.Module):
     def hold_content(self, held: bool) -> None:
         """Draw all objects with content zero in training, so that they agree on one frame."""
         self._content_held = held
+
+    def guided_loss(
+        self, volumes: Tensor, content: Tensor, content_std: float, poses: Poses3D
+    ) -> Tensor:
+        """How far the encoder is from contents and poses that are known of some volumes.
+
+        Parameters
+        ----------
+        volumes : Tensor, shape (n, channels, z, y, x)
+            Turned and shifted at random before the encoder sees them.
+        content : Tensor, shape (n, content_dim)
+        content_std : float
+            The spread wanted of the contents.
+        poses : Poses3D
+            In voxels of the volumes.
+
+        Returns
+        -------
+        Tensor
+            Mean over the volumes; of the proposals for each the nearest counts.
+        """
+        volumes = self._reduced(volumes)
+        relation = self.ranges.random(len(volumes), volumes)
+        copies = relation.apply(volumes)
+        if self.config.wedge is not None:
+            copies = self.config.wedge.apply(copies)
+        still = torch.zeros_like(relation.log_scale)
+        shift = poses.translation * (self.config.side / self.config.box_size)
+        known = relation.compose(Transforms(poses.rotation, shift, still, still, still))
+        reading = self._read(copies)
+        each = (len(volumes), self.config.hypotheses)
+        turned = reading.proposals.rotation.unflatten(0, each) - known.rotation.unsqueeze(1)
+        moved = reading.proposals.translation.unflatten(0, each) - known.translation.unsqueeze(1)
+        apart, nearest = turned.square().sum((-2, -1)).min(1)
+        moved = moved[torch.arange(len(volumes), device=nearest.device), nearest]
+        unlike = (reading.content - content).square().sum(1)
+        spread = (reading.log_std - log(content_std)).square().sum(1)
+        whole: Tensor = (apart + moved.square().mean(1) + unlike + spread).mean()
+        return whole
 
     def _sample(self, reading: Reading) -> Tensor:
         if self._content_held:
@@ -165,55 +203,8 @@ class Harmony(nn.Module):
         shift = proposals.translation * (side / config.side)
         proposals = proposals._replace(translation=shift)
         rest = proposals.bring_to_rest(small)
-        misfit = self._energy(drawn - rest, proposals) + self._left_out(small, rest, proposals)
+        misfit = energy(config, drawn - rest, proposals) + left_out(config, small, rest, proposals)
         return misfit.reshape(-1, hypotheses)
-
-    def _energy(self, volumes: Tensor, *measured: Transforms) -> Tensor:
-        """Sum of squares (n,) of differences at rest, in the units of the images.
-
-        Parameters
-        ----------
-        volumes : Tensor, shape (n, channels, ...)
-        *measured : Transforms
-            Of the images that were brought to rest: what these did not measure does not count,
-            and what they show larger or brighter counts more.
-        """
-        side, d = volumes.shape[-1], self.config.dimensions
-        log_scale = torch.stack([t.log_scale for t in measured]).mean(0)
-        log_gain = torch.stack([t.log_gain for t in measured]).mean(0)
-        # What lies this far from the object in its image, whatever the object's size.
-        radius = self.config.radius * side / log_scale.exp()
-        distance = centred_grid((side,) * d).to(volumes).norm(dim=-1)
-        inside = (radius.reshape(-1, *[1] * d) - distance) / _EDGE
-        volumes = volumes * inside.clamp(0, 1).unsqueeze(1)
-        energy = volumes.square().flatten(1).sum(1)
-        if self.config.wedge is not None:
-            energy = self._measured_energy(volumes, *(t.rotation for t in measured))
-        weighted: Tensor = energy * (d * log_scale + 2 * log_gain).exp()
-        return weighted
-
-    def _left_out(self, images: Tensor, rest: Tensor, chosen: Transforms) -> Tensor:
-        """Energy (n,) of images that is not in what was brought to rest."""
-        offset = chosen.offset.reshape(-1, *[1] * (images.ndim - 1))
-        return (images - offset).square().flatten(1).sum(1) - self._energy(rest, chosen)
-
-    def _measured_energy(self, volumes: Tensor, *rotations: Tensor) -> Tensor:
-        """Energy (n,) of the Fourier coefficients that all of some turned wedges hold.
-
-        It is scaled to that of all coefficients, lest it pay to turn the wedges apart.
-        """
-        wedge, side = self.config.wedge, volumes.shape[-1]
-        assert wedge is not None
-        ball = fourier_ball(side).to(volumes)
-        twice = torch.full((side // 2 + 1,), 2.0).to(volumes)  # of pairs, rfftn gives one
-        twice[0] = 1.0
-        common = ball * twice
-        for rotation in rotations:
-            common = common * wedge.at_rest(rotation.detach(), side)
-        power = torch.fft.rfftn(volumes, dim=(-3, -2, -1)).abs().square().sum(1)
-        part = common.flatten(1).sum(1) / (ball * twice).sum()
-        energy: Tensor = (power * common).flatten(1).sum(1) / (part * side**3)
-        return energy
 
     @torch.no_grad()
     def infer(self, images: Tensor) -> Posterior:

@@ -91,17 +91,17 @@ class TransformRanges:
 
     def __init__(self, config: HarmonyConfig) -> None:
         self.config = config
-        self.whole_turns = config.rotation_range == pi
+        self.all_turns = config.rotation_range == pi
         self.shift = (config.translation_range or 0.0) * config.side / config.box_size
         d = config.dimensions
-        turn = {2: 2 if self.whole_turns else 1, 3: 6 if self.whole_turns else 3}[d]
+        turn = {2: 2 if self.all_turns else 1, 3: 6 if self.all_turns else 3}[d]
         self.sizes = [turn, d, 1, 1, 1]
 
     @property
     def at_rest(self) -> Tensor:
         """Numbers that make no transformation, shape (n_numbers,)."""
         numbers = torch.zeros(self.n_numbers)
-        if self.whole_turns:
+        if self.all_turns:
             numbers[[0, 4] if self.config.dimensions == 3 else [0]] = 1.0
         return numbers
 
@@ -136,7 +136,7 @@ class TransformRanges:
 
         if d == 2:
             rotation = rotation_matrix_2d(uniform(config.rotation_range, n))
-        elif config.rotation_range is not None and not self.whole_turns:
+        elif config.rotation_range is not None and not self.all_turns:
             axis = F.normalize(torch.randn(n, 3).to(like), dim=-1)
             rotation = _turn_about(axis * uniform(config.rotation_range, n, 1))
         else:
@@ -155,9 +155,9 @@ class TransformRanges:
         config, d = self.config, self.config.dimensions
         if config.rotation_range is None:
             return torch.eye(d).to(numbers).expand(len(numbers), d, d)
-        if self.whole_turns and d == 3:
+        if self.all_turns and d == 3:
             return rotation_from_6d(numbers)
-        if self.whole_turns:
+        if self.all_turns:
             cos, sin = F.normalize(numbers, dim=-1).unbind(-1)
             return torch.stack((cos, -sin, sin, cos), -1).reshape(-1, 2, 2)
         bound = min(2 * config.rotation_range, pi)

@@ -11,6 +11,8 @@ from ._training_config import TrainingConfig
 
 HarmonyPreset = Literal["fast", "paper"]
 
+_COARSE_SIDE = 16  # voxels that the networks see: more would take too long
+_STRUCTURES, _ENOUGH = 8, 24
 _TRANSFORMATIONS = ("rotation", "translation", "scale", "contrast")
 
 
@@ -30,8 +32,9 @@ def harmony_preset(
     ----------
     name : {"fast", "paper"}
         "fast" is for minutes on two processor cores. The encoder proposes several poses, without
-        which rotations are hardly learnt in so few steps. "paper" has one, and the paper's weight
-        of the dissimilarities (section 3.5).
+        which rotations are hardly learnt in so few steps; of volumes, it begins with the
+        structures that a search finds, and sees them binned to 16 voxels. "paper" has one, and
+        the paper's weight of the dissimilarities (section 3.5).
     box_size : int
         Side of the boxes in pixels.
     dimensions : {2, 3}
@@ -86,5 +89,12 @@ def harmony_preset(
         schedule="cosine",
         warm_up_steps=50,
     )
-    hypotheses = {2: 8, 3: 24}[dimensions] if "rotation" in transformations else 1
-    return replace(config, hypotheses=hypotheses, gamma=20.0), training
+    if "rotation" not in transformations:
+        return replace(config, gamma=20.0), training
+    if dimensions == 2:
+        return replace(config, gamma=20.0, hypotheses=8), training
+    binning = max(1, box_size // _COARSE_SIDE)
+    config = replace(config, gamma=20.0, hypotheses=60, views=True, binning=binning)
+    return config, replace(
+        training, epochs=20, structures=_STRUCTURES if n_images >= _ENOUGH else 0
+    )

@@ -2,6 +2,7 @@
 
 import csv
 import platform
+import time
 from collections.abc import Generator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,13 +15,14 @@ from torch import nn
 
 from .._files import atomic_path
 from ..geometry import ContrastTransfer, InputError
-from ..inference import Notice
+from ..inference import Notice, Progress
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
 from ._batches import Boxes
 from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_checkpoint
 from ._fit import fit
 from ._reports import EpochReport, StepReport
 from ._schedule import TrainingState
+from ._structures import begin_with_structures
 from ._training_config import TrainingConfig
 
 
@@ -38,7 +40,7 @@ def train(
     earlier_epochs: int = 0,
     source: dict[str, Any] | None = None,
     ctf: ContrastTransfer | None = None,
-) -> Generator[StepReport | EpochReport | Notice, None, SavedModel]:
+) -> Generator[Progress | StepReport | EpochReport | Notice, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
 
     Parameters
@@ -72,7 +74,7 @@ def train(
 
     Yields
     ------
-    StepReport, EpochReport or Notice
+    Progress, StepReport, EpochReport or Notice
 
     Returns
     -------
@@ -117,6 +119,10 @@ def train(
         | {"python": platform.python_version()},
     }
     try:
+        if config.structures and not state.last:
+            began = time.monotonic()
+            yield from begin_with_structures(model, boxes, config)
+            state.seconds = time.monotonic() - began
         for report in fit(model, boxes, config, state, ctf=ctf):
             if isinstance(report, EpochReport):
                 log.add(report)

@@ -32,6 +32,10 @@ class TrainingConfig:
     content_delay: int = 0
     """Epochs during which the content is held at zero, so that all objects first agree on one
     canonical frame."""
+    structures: int = 0
+    """So many structures, at most, are looked for by search before training; the model begins
+    with them. Of volumes whose rotation is inferred: learning alone hardly finds rotations there.
+    0: begin from random weights."""
     quarter_turns: bool = False
     """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
     gradient_clip: float = 1000.0
@@ -44,6 +48,8 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.structures < 0:
+            raise InputError(f"structures must not be negative, got {self.structures}.")
         if self.minutes is not None and not self.minutes > 0:
             raise InputError(f"minutes must be positive, got {self.minutes}.")
         if not 0 < self.validation_fraction < 1:
