@@ -386,7 +386,7 @@ def the_layer_is_renamed_during_training(room: Room) -> None:
 @fault("done", "Done: the model .* is ready")
 def the_layer_is_edited_during_training(room: Room) -> None:
     panel = room.boxes(STACK.copy(), epochs=3)
-    room.until(lambda: panel._started is not None)
+    room.until(lambda: panel.learning.started is not None)
     room.viewer.layers[0].data[:] = np.nan
     room.viewer.layers[0].data = np.zeros((3, 5, 5))
 

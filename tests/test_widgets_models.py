@@ -34,6 +34,14 @@ def test_all_models_are_listed_and_the_last_few_are_in_memory(full: ModelShelf) 
     assert list(full._models) == [f"m{number}" for number in range(3, N + 3)]
 
 
+def test_what_tells_whether_a_model_suits_is_known_without_reading_it(full: ModelShelf) -> None:
+    for path in {shelved.path for shelved in map(full.__getitem__, full)}:
+        path.unlink()
+    facts = full.facts("m0")
+    assert (facts.box_size, facts.channels) == (15, 1)
+    assert facts.capabilities.dimensions == {2}
+
+
 def test_a_model_that_is_not_in_memory_is_read_again(full: ModelShelf) -> None:
     again = full["m0"]
     assert again.saved.digest == load_model(again.path).digest

@@ -450,7 +450,7 @@ def test_a_run_keeps_what_it_was_given_whatever_becomes_of_the_layer(viewer, qtb
         layer = viewer.add_image(ecoli(), name="cells")
         panel = tiny(open_panel(viewer, "Train"), epochs=3)
         click(qtbot, panel, "equipose.train.start")
-        qtbot.waitUntil(lambda panel=panel: panel._started is not None, timeout=60_000)
+        qtbot.waitUntil(lambda panel=panel: panel.learning.started is not None, timeout=60_000)
         if harm:
             layer.name = "renamed"
             layer.data[:] = 0

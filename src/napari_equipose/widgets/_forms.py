@@ -64,10 +64,14 @@ class Form(QWidget):
         self._grid.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
 
     def add(self, label: str, *controls: QWidget) -> QWidget:
-        """Add a row of one control, or of several side by side; return what holds them."""
+        """Add a row of one control, or of several side by side; return what holds them.
+
+        A row that goes on with the one above has an empty label.
+        """
         field = controls[0] if len(controls) == 1 else _side_by_side(controls)
         self._grid.addRow(label, field)
-        self._grid.labelForField(field).setToolTip(controls[0].toolTip())
+        if label:
+            self._grid.labelForField(field).setToolTip(controls[0].toolTip())
         return field
 
     def show_row(self, field: QWidget, shown: bool) -> None:

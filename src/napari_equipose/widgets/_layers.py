@@ -159,7 +159,7 @@ def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.
     the picture are not.
     """
     data = np.asarray(points.data, float)[np.asarray(points.shown, bool)]
-    places = places_on(points, data, image, viewer, plane)
+    places = places_on(points, data, image, viewer, plane.leading)
     on = np.round(places[:, : image.ndim - 2]).astype(int) == np.array(plane.leading, int)
     found = plane.to_picture(places[on.all(1)])
     size = np.array(spatial_shape(plane.data, plane.rgb)[-2:])
@@ -167,17 +167,18 @@ def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.
 
 
 def places_on(
-    layer: Any, data: NDArray[Any], image: Any, viewer: Any, plane: Plane
+    layer: Any, data: NDArray[Any], image: Any, viewer: Any, leading: tuple[int, ...]
 ) -> NDArray[np.float64]:
     """Turn data coordinates (n, d) of a layer into those of an image; through the world of both.
 
-    Axes that the layer lacks are those of the picture's slice.
+    Axes that the layer lacks are at ``leading``, the place of a picture on the image's axes before
+    y and x.
     """
     ndim = min(layer.ndim, image.ndim)
     ratios = np.ones(ndim)
     if viewer.layers.units is not None:
         ratios = unit_ratios(tuple(layer.units)[-ndim:], tuple(image.units)[-ndim:])
-    place = np.array(image.data_to_world((*plane.leading, 0.0, 0.0)), float)
+    place = np.array(image.data_to_world((*leading, 0.0, 0.0)), float)
 
     def moved(point: NDArray[Any]) -> NDArray[np.float64]:
         place[-ndim:] = np.array(layer.data_to_world(point), float)[-ndim:] * ratios

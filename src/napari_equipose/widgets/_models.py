@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from psygnal import Signal
 
-from ..models import SavedModel, load_model
+from ..models import Capabilities, SavedModel, load_model
 
 _IN_MEMORY = 4
 """So many models are kept in memory; others are read again from their files when they are used."""
@@ -20,6 +20,14 @@ class ShelvedModel(NamedTuple):
     path: Path
 
 
+class ModelFacts(NamedTuple):
+    """What tells whether a model suits."""
+
+    capabilities: Capabilities
+    box_size: int
+    channels: int
+
+
 class ModelShelf:
     """Models that were trained or loaded in this session, oldest first."""
 
@@ -28,6 +36,7 @@ class ModelShelf:
 
     def __init__(self) -> None:
         self._paths: dict[str, Path] = {}
+        self._facts: dict[str, ModelFacts] = {}
         self._models: dict[str, ShelvedModel] = {}
         """Those in memory, the last used last."""
 
@@ -44,6 +53,8 @@ class ModelShelf:
         if self._paths.get(name, path) != path:
             name = f"{path.stem} ({path.parent})"
         self._paths[name] = path
+        config = saved.model.config
+        self._facts[name] = ModelFacts(saved.model.capabilities, config.box_size, config.channels)
         self._keep(ShelvedModel(name, saved, path))
         self.added.emit(name)
         return name
@@ -74,6 +85,10 @@ class ModelShelf:
         self._keep(found)
         return found
 
+    def facts(self, name: str) -> ModelFacts:
+        """Tell what a model is for, without reading it."""
+        return self._facts[name]
+
     def _keep(self, model: ShelvedModel) -> None:
         self._models.pop(model.name, None)
         self._models[model.name] = model
@@ -91,6 +106,7 @@ class ModelShelf:
     def clear(self) -> None:
         """Forget all models."""
         self._paths.clear()
+        self._facts.clear()
         self._models.clear()
 
 

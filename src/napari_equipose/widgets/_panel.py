@@ -1,32 +1,29 @@
 """What all panels share: a job at a time, its progress, its end, and words for each."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import suppress
-from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QApplication,
-    QDialog,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
-from .. import __version__
 from ..inference import Notice
-from ..training import describe, explain
+from ..training import RunFolder, describe, explain
 from ._forms import VerticalScroll, named, press_with, primary
 from ._help import help_button
+from ._job_log import JobLog
 from ._preferences import read_preferences
 from ._queue import Waiting
 from ._worker import Ending, Job, warm_up
@@ -44,6 +41,13 @@ def short(path: Path) -> str:
     if path.is_relative_to(Path.home()):
         return str(Path("~") / path.relative_to(Path.home()))
     return str(path)
+
+
+def new_model_path(name: str) -> Path:
+    """Path of a model file that is not there yet, and that no job is about to write."""
+    word = re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "model"
+    numbers = (user_folder() / f"{word}-{number}.safetensors" for number in count(1))
+    return next(path for path in numbers if not (path.exists() or RunFolder.of(path).is_taken))
 
 
 class Panel(QWidget):
@@ -68,7 +72,7 @@ class Panel(QWidget):
         super().__init__()
         self.viewer, self.room, self._title = viewer, room, title
         self.job: Job | None = None
-        self._log: list[str] = []
+        self._log = JobLog(room, title)
         warm_up()
         self.setObjectName(f"equipose.{room}")
         inside = QWidget()
@@ -122,7 +126,7 @@ class Panel(QWidget):
         self.details = self.named(
             QPushButton("Log"), "details", "Show what the run has said, and what went wrong."
         )
-        self.details.clicked.connect(self._show_details)
+        self.details.clicked.connect(lambda: self._log.show(self))
         self.on_cpu = self.named(
             QPushButton("Run on the CPU"),
             "on_cpu",
@@ -169,8 +173,7 @@ class Panel(QWidget):
 
     def log(self, text: str) -> None:
         """Add to the log of the job; what is there already is not said again."""
-        if text and not (self._log and self._log[-1].endswith(f"  {text}")):
-            self._log.append(f"{datetime.now():%H:%M:%S}  {text}")
+        self._log.add(text)
 
     @abstractmethod
     def show_report(self, report: Any) -> None:
@@ -242,7 +245,7 @@ class Panel(QWidget):
     def _on_ended(self, ending: Ending) -> None:
         self.log(": ".join(filter(None, (ending.state, ending.message))))
         if ending.trace and not ending.expected:
-            self._log.append(ending.trace)
+            self._log.add_trace(ending.trace)
         self.on_cpu.setVisible(ending.memory and self.is_on_gpu)
         self.job = None
         self.set_running(False)
@@ -266,7 +269,7 @@ class Panel(QWidget):
             self.status.setText(ending.message)
             show_error(ending.message)
             return
-        where = _write_log(self.room, self._log_text())
+        where = self._log.write(user_folder() / "log")
         message = f"{self._title} failed: {ending.message}"
         self.status.setText(message)
         show_error(f"{message}\nPress Log for more{f', or see {short(where)}' if where else ''}.")
@@ -277,34 +280,3 @@ class Panel(QWidget):
             self.setFocus()  # what has it may be disabled now, and with it the panel's keys
         self.start.setEnabled(not running)
         self.stop.setEnabled(running)
-
-    def _log_text(self) -> str:
-        head = f"napari-equipose {__version__}: {self._title}"
-        return "\n".join((head, "", *self._log, ""))
-
-    def _show_details(self) -> None:
-        dialog = QDialog(self)
-        dialog.setObjectName(f"equipose.{self.room}.details_dialog")
-        dialog.setWindowTitle(f"{self._title}: log")
-        dialog.resize(800, 500)
-        text = QPlainTextEdit(self._log_text())
-        text.setReadOnly(True)
-        text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        copy = self.named(QPushButton("Copy"), "details_copy", "Copy the text, for a report.")
-        copy.clicked.connect(lambda: QApplication.clipboard().setText(text.toPlainText()))
-        layout = QVBoxLayout(dialog)
-        layout.addWidget(text)
-        layout.addWidget(copy)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.show()
-
-
-def _write_log(room: str, text: str) -> Path | None:
-    """Keep the text of a failure as a file, where that can be done."""
-    now = datetime.now().strftime("%Y-%m-%d %H-%M-%S")
-    path = user_folder() / "log" / f"{now} {room}.txt"
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-    return None

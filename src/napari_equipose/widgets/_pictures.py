@@ -116,7 +116,7 @@ class PictureRow(QWidget):
         return QSize(44 * self._columns, 44)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the pictures, or empty frames."""
+        """Draw the pictures, or empty frames where there are none yet."""
         side = min(self.width() // self._columns, self.height())
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
@@ -124,9 +124,23 @@ class PictureRow(QWidget):
             frame = QRect(index * self.width() // self._columns, 0, side - 3, side - 3)
             if index < len(self._images):
                 painter.drawImage(frame, self._images[index])
-            else:
+            elif not self._images:
                 painter.fillRect(frame, Qt.GlobalColor.black)
         painter.end()
+
+
+def grey_levels(pictures: Sequence[NDArray[Any]]) -> list[NDArray[np.uint8]]:
+    """Pictures (y, x) or (y, x, 3) of one range of values as those that can be shown."""
+    low, high = np.percentile(np.stack(pictures), (0.5, 99.5))
+    scale = 255 / max(float(high - low), 1e-12)
+    return [np.clip((one - low) * scale, 0, 255).round().astype(np.uint8) for one in pictures]
+
+
+def sections(box: NDArray[Any]) -> list[NDArray[Any]]:
+    """Central sections of a volume across z, y and x; an image as it is."""
+    if box.ndim == 2 or box.shape[-1] == 3:
+        return [box]
+    return [box.take(side // 2, axis) for axis, side in enumerate(box.shape)]
 
 
 def _image_of(picture: NDArray[np.uint8]) -> QImage:

@@ -1,8 +1,6 @@
 """The Train panel: choose pixels and a size, press Learn, and watch."""
 
-import re
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +10,8 @@ from ..geometry import InputError
 from ..inference import Progress
 from ..models import SavedModel, choose_device, load_model
 from ..training import (
-    EpochReport,
     PreparedRun,
     RunFolder,
-    Started,
-    StepReport,
     TrainingRun,
     UnfinishedRun,
     read_run,
@@ -26,11 +21,11 @@ from ..training import (
 )
 from ._forms import Fold
 from ._layers import box_points
+from ._learning import LearningView, count_boxes
 from ._models import shelf
-from ._panel import Panel, short, user_folder
-from ._pictures import LossCurve, PictureRows
+from ._panel import Panel, new_model_path, short, user_folder
 from ._preferences import read_preferences
-from ._train_job import Order, Pictures, Source, learn, prepare, time_left
+from ._train_job import Order, Source, learn, prepare
 from ._train_runs import RunMenu, ask_whether_to_forget
 from ._train_settings import TrainSettings
 from ._train_source import SourceForm
@@ -58,9 +53,6 @@ class TrainWidget(Panel):
         super().__init__(viewer, "train", "Learning")
         self._order: Order | None = None
         self._looking: Source | None = None
-        self._started: Started | None = None
-        self._epoch = 0
-        self._new_round = False
         self.source = SourceForm(viewer)
         self.settings = TrainSettings()
         self.resume = self.named(
@@ -77,23 +69,16 @@ class TrainWidget(Panel):
         width = self.resume.fontMetrics().horizontalAdvance(self.resume.text())
         self.resume.setMinimumWidth(width + _MENU_ARROW)
         self.next = self.named(QPushButton("Detect with it …"), "detect", "Open the panel Detect.")
-        self.curve = self.named(
-            LossCurve(),
-            "curve",
-            "How well the boxes are explained, in nats per box; lower is better. When the curve\n"
-            "of boxes held out levels off, there is little more to learn. The dot is the model\n"
-            "that is kept.",
-        )
-        self.pictures = self.named(PictureRows(), "pictures", "What the model has learned.")
+        self.learning = LearningView("train")
+        self.curve, self.pictures = self.learning.curve, self.learning.pictures
         self.body.addWidget(self.source)
         self.add_controls("Learn", "Learn what the objects look like.", self.resume)
         more = "Settings that are good as they are for most images."
         fold = Fold("More settings", self.settings, "equipose.train.more", more)
-        for widget in (self.next, self.curve, self.pictures, fold):
+        for widget in (self.next, self.learning, fold):
             self.body.addWidget(widget)
         self.body.addStretch(1)
-        for widget in (self.next, self.curve, self.pictures):
-            widget.hide()
+        self.next.hide()
         self.start.clicked.connect(self._learn)
         self.resume.clicked.connect(self._resume)
         self.runs.chosen.connect(lambda run: self.resume_run(run.folder))
@@ -164,8 +149,7 @@ class TrainWidget(Panel):
         except Exception as error:
             self.refuse(error)
             return
-        self.curve.clear_all()
-        self.curve.last_epoch = 0
+        self.learning.clear_curve()
         self._begin(order)
 
     def _resume(self) -> None:
@@ -226,22 +210,21 @@ class TrainWidget(Panel):
 
     def _new_order(self, output: Path | None) -> Order:
         source = self.source.read()
-        output = output or _new_name(source.name)
+        output = output or new_model_path(source.name)
         if output.suffix != ".safetensors":
             raise InputError(f"the model file must end in .safetensors; got {output.name}.")
         run = replace(self.read_run(), output=str(output), threads=job_threads())
         return Order(run=run, source=source, output=output, own_process=self._own_process)
 
     def _begin(self, order: Order) -> None:
-        self._order, self._started, self._epoch, self._new_round = order, None, 0, False
-        output = order.output
+        self._order = order
+        output, source = order.output, order.source
 
         def best_so_far() -> SavedModel | None:
             return load_model(output) if output.is_file() else None
 
         self.next.hide()
-        for widget in (self.curve, self.pictures):
-            widget.show()
+        self.learning.begin(source.plane.note if source and source.plane else "")
         self.run_job(order.title, learn(order, self.pictures.COLUMNS), best_so_far)
 
     def _draw_box(self) -> None:
@@ -264,37 +247,11 @@ class TrainWidget(Panel):
 
     def show_report(self, report: Any) -> None:
         """Show how far the run is and what it has learned."""
-        if isinstance(report, Started):
-            self._started = report
-            self.show_progress(0, f"Learning from {self._boxes()} …")
-        elif isinstance(report, StepReport | EpochReport):
-            self._show_training(report)
-        elif isinstance(report, Pictures):
-            self.pictures.show_pictures(*report)
+        shown = self.learning.take(report)
+        if shown is not None:
+            self.show_progress(*shown)
         elif isinstance(report, Progress):
-            self._new_round = self._started is not None
             self.status.setText(f"{report.message.capitalize()} …")
-
-    def _show_training(self, report: StepReport | EpochReport) -> None:
-        assert self._started is not None
-        epochs = self._started.epochs
-        done, current = float(report.epoch), report.epoch
-        if isinstance(report, EpochReport):
-            if self._new_round:  # of other boxes, so that the losses don't compare
-                self.curve.clear_all()
-                self._new_round = False
-            self.curve.add(report.epoch, report.loss, report.validation_loss, report.best)
-            self._epoch = report.epoch
-        else:
-            done, current = report.epoch + report.step / report.steps, report.epoch + 1
-        left = time_left(report.seconds_left)
-        lines = [f"Epoch {current} of {epochs}, {self._boxes()}", left]
-        self.show_progress(done / epochs, "\n".join(filter(None, lines)))
-
-    def _boxes(self) -> str:
-        assert self._order is not None and self._started is not None
-        source = self._order.source
-        return _count(self._started.boxes, source.plane.note if source and source.plane else "")
 
     def show_end(self, ending: Ending) -> None:
         """Offer the model to the other panels, and say what there is."""
@@ -310,11 +267,8 @@ class TrainWidget(Panel):
         if ending.state == "done":
             self.show_progress(1, f"Done: the model {name} is ready.\n{where}")
         elif ending.state == "stopped" and name:
-            of = self._started.epochs if self._started else 0
-            after = f" after epoch {self._epoch} of {of}" if self._epoch else ""
-            self.status.setText(
-                f"Stopped{after}. The best model so far, {name}, is ready.\n{where}"
-            )
+            after = " ".join(filter(None, ("Stopped", self.learning.stopped)))
+            self.status.setText(f"{after}. The best model so far, {name}, is ready.\n{where}")
         elif ending.state == "stopped":
             self.show_progress(0, "Stopped before the first epoch ended: there is no model yet.")
         elif name:
@@ -330,7 +284,7 @@ class TrainWidget(Panel):
             return
         size = self.source.box_size.value()
         self.viewer.add_layer(box_points(source.plane, prepared.positions[0], size))
-        boxes = _count(len(prepared.boxes), source.plane.note)
+        boxes = count_boxes(len(prepared.boxes), source.plane.note)
         self.show_progress(0, f"{boxes}, a few of them drawn.")
 
     def offer(self) -> None:
@@ -349,14 +303,3 @@ class TrainWidget(Panel):
         """Let go of the viewer: the panel was closed."""
         super().detach()
         self.source.detach()
-
-
-def _count(boxes: int, note: str) -> str:
-    return f"{boxes} boxes{f' of {note}' if note else ''}"
-
-
-def _new_name(layer: str) -> Path:
-    """Name of a model file that is not there yet, and that no job is about to write."""
-    word = re.sub(r"[^\w]+", "-", layer.lower()).strip("-") or "model"
-    numbers = (user_folder() / f"{word}-{number}.safetensors" for number in count(1))
-    return next(path for path in numbers if not (path.exists() or RunFolder.of(path).is_taken))

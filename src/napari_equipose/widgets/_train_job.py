@@ -35,7 +35,10 @@ _SECONDS_BETWEEN_PICTURES = 2.0
 
 
 class Pictures(NamedTuple):
-    """What the best model so far makes of a few boxes; rows of uint8 (y, x) or (y, x, 3)."""
+    """What the best model so far makes of a few boxes; rows of uint8 (y, x) or (y, x, 3).
+
+    Of volumes it is their central section across z.
+    """
 
     boxes: list[NDArray[np.uint8]]
     drawn: list[NDArray[np.uint8]]
@@ -53,7 +56,7 @@ class Source(NamedTuple):
     positions: NDArray[np.float64] | None = None
     """around these places (y, x), or around candidates it proposes itself;"""
     stack: Any = None
-    """or a stack of boxes (n, y, x) or (n, y, x, 3)."""
+    """or a stack of boxes (n, y, x), (n, y, x, 3) or (n, z, y, x)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +179,20 @@ def prepare(run: TrainingRun, source: Source) -> Generator[Progress, None, Prepa
 
 @torch.no_grad()
 def draw(saved: SavedModel, boxes: Tensor) -> Pictures:
-    """Make pictures of normalised boxes (n, channels, y, x) as a model sees them."""
+    """Make pictures of normalised boxes (n, channels, [z,] y, x) as a model sees them."""
     posterior = saved.model.infer(boxes)
     drawn = saved.model.generate(posterior.content, posterior.poses, boxes.shape[-1])
     at_rest = saved.model.generate(posterior.content, None, boxes.shape[-1])
+    boxes, drawn, at_rest = (_sections(pictures) for pictures in (boxes, drawn, at_rest))
     limits = _limits(torch.cat((drawn, at_rest)))
     return Pictures(
         _to_bytes(boxes, _limits(boxes)), _to_bytes(drawn, limits), _to_bytes(at_rest, limits)
     )
+
+
+def _sections(boxes: Tensor) -> Tensor:
+    """Pictures (n, channels, y, x) of images, or of the middles of volumes."""
+    return boxes if boxes.ndim == 4 else boxes[:, :, boxes.shape[2] // 2]
 
 
 def _limits(pictures: Tensor) -> tuple[float, float]:

@@ -55,13 +55,13 @@ class TrainSettings(Form):
             "paper: the network of the TARGET-VAE paper, hours on a GPU.",
         )
         self.content_dim = named(
-            _whole(1, 256, 2),
+            whole(1, 256, 2),
             f"{_NAME}content_dim",
             "How many numbers describe what an object looks like, apart from its place and\n"
             "rotation. 2 can be plotted; objects of many kinds want more.",
         )
         self.epochs = named(
-            _whole(0, 100_000, 0, special=_AS_PRESET),
+            whole(0, 100_000, 0, special=_AS_PRESET),
             f"{_NAME}epochs",
             "How often the network goes over the boxes, at most.",
         )
@@ -81,7 +81,7 @@ class TrainSettings(Form):
         )
         self.device = device_choice(f"{_NAME}device")
         self.seed = named(
-            _whole(0, 2**31 - 1, 0),
+            whole(0, 2**31 - 1, 0),
             f"{_NAME}seed",
             "The same number gives the same result again, on the processor.",
         )
@@ -138,7 +138,7 @@ class TrainSettings(Form):
             "likelihood": self.likelihood.value,
             "device": self.device.value,
             "seed": self.seed.value(),
-            "settings": _read_pairs(self.others.text()),
+            "settings": read_pairs(self.others.text()),
         }
 
     def show_run(self, run: TrainingRun) -> None:
@@ -151,7 +151,8 @@ class TrainSettings(Form):
         self.others.setText(_write_pairs(run.settings))
 
 
-def _whole(low: int, high: int, value: int, special: str = "") -> QSpinBox:
+def whole(low: int, high: int, value: int, special: str = "") -> QSpinBox:
+    """Make a control of a whole number; ``special`` stands in place of the least."""
     spin = QSpinBox()
     spin.setRange(low, high)
     spin.setValue(value)
@@ -159,7 +160,14 @@ def _whole(low: int, high: int, value: int, special: str = "") -> QSpinBox:
     return spin
 
 
-def _read_pairs(text: str) -> dict[str, str]:
+def read_pairs(text: str) -> dict[str, str]:
+    """Read settings as a person types them: ``name=value``, separated by spaces.
+
+    Raises
+    ------
+    InputError
+        If a part is no such pair.
+    """
     pairs: dict[str, str] = {}
     for part in filter(None, re.split(r"[\s,;]+", text)):
         name, equals, value = part.partition("=")

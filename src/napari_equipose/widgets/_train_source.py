@@ -189,7 +189,8 @@ class SourceForm(Form):
         if layer is None:
             return
         plane = plane_of(layer, self._viewer, self.level.value or 0)
-        corners = places_on(shapes, np.asarray(shapes.data[-1], float), layer, self._viewer, plane)
+        drawn = np.asarray(shapes.data[-1], float)
+        corners = places_on(shapes, drawn, layer, self._viewer, plane.leading)
         sides = np.linalg.norm(np.diff(plane.to_picture(corners)[:3], axis=0), axis=1)
         if len(corners) == 4 and sides.max() >= 4:
             self.box_size.setValue(2 * round(_MARGIN * sides.max() / 2))
