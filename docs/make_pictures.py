@@ -4,7 +4,7 @@ Run it with a screen, or on a virtual one:
 
     xvfb-run -s "-screen 0 1600x1000x24" python docs/make_pictures.py
 
-It trains on the sample image with the settings a new user finds, which takes some minutes.
+It trains on the sample data with the settings a new user finds, which takes some minutes.
 """
 
 import argparse
@@ -97,10 +97,35 @@ def first_objects(minutes: float | None) -> None:
     viewer.close()
 
 
+def subtomograms(minutes: float | None) -> None:
+    """Make the pictures of docs/tutorial-subtomograms.md."""
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    viewer.open_sample("napari-equipose", "subtomograms")
+    _, panel = viewer.window.add_plugin_dock_widget("napari-equipose", "Align")
+    panel.training.minutes.setValue(minutes or 5)
+    panel.settings.classes.value = 2
+    click(panel, "equipose.align.start")
+    wait(lambda: not panel.is_running, 3600)
+    viewer.dims.set_point(0, 0)
+    viewer.dims.set_point(1, 128)
+    viewer.reset_view()
+    shoot(viewer, "subtomograms-1-aligned")
+    for record in notification_manager.records:
+        print("notification:", record.message)
+    print(panel.status.text(), panel.view.resolution.text(), sep="\n")
+    viewer.close()
+
+
+TUTORIALS = {"first-objects": first_objects, "subtomograms": subtomograms}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, help="of training, at most")
+    parser.add_argument("--only", choices=TUTORIALS, help="the pictures of one tutorial")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["HOME"] = home  # so that the model goes there, and its path is short
-        first_objects(options.minutes)
+        for name, make in TUTORIALS.items():
+            if options.only in (None, name):
+                make(options.minutes)

@@ -1,0 +1,366 @@
+"""The Align panel: choose boxes and a model, press Align, and see them aligned."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtWidgets import QPushButton
+
+from ..inference import Progress
+from ..models import choose_device
+from ..training import RunFolder, read_run, unfinished_run, unfinished_runs, write_run
+from ._align_job import (
+    Aligned,
+    AlignOrder,
+    AlignRun,
+    Clock,
+    Learned,
+    place,
+    source_of,
+)
+from ._align_layers import AlignedLayers
+from ._align_settings import AlignSettings, ModelForm, WedgeForm, record_of
+from ._align_source import AlignSourceForm, Particles
+from ._align_view import AlignView, Stage
+from ._forms import Fold, Form
+from ._learning import LearningView
+from ._model_choice import ModelChoice, ask_for_model
+from ._models import ModelFacts, shelf
+from ._panel import Panel, new_model_path, short, user_folder
+from ._preferences import read_preferences
+from ._train_job import Order, time_left
+from ._worker import Ending, job_threads
+
+if TYPE_CHECKING:
+    import napari
+
+
+class AlignWidget(Panel):
+    """Bring the boxes of a stack to rest, and average them.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers are offered, and which gets the new ones.
+    """
+
+    page = "tutorial-subtomograms.md#2-press-align"
+
+    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(viewer, "align", "Aligning")
+        self._order: AlignOrder | None = None
+        self._placing = False
+        self._clock = Clock()
+        self.layers: AlignedLayers | None = None
+        self.source = AlignSourceForm(viewer)
+        self.wedge = WedgeForm()
+        self.training = ModelForm()
+        self.settings = AlignSettings()
+        self.learning = LearningView("align")
+        self.view = AlignView()
+        self._build()
+        self.start.clicked.connect(self._align)
+        self.resume.clicked.connect(self._resume)
+        self.place.clicked.connect(self._place_back)
+        self.load.clicked.connect(self._ask_for_model)
+        self.source.changed.connect(self._on_source)
+        self.source.stack.picked.connect(self._take_metadata)
+        self.model.picked.connect(self._on_model)
+        self._on_source()
+        self._take_metadata()
+        self.status.setText("Choose boxes, or points on a tomogram, then press Align.")
+        self.offer()
+
+    def _build(self) -> None:
+        self.model = self.named(
+            ModelChoice("train one here", self._suits),
+            "model",
+            "The model that infers poses and contents: one trained here first, or one that was\n"
+            "trained or loaded in this session and fits the boxes.",
+        )
+        self.load = self.named(
+            QPushButton("Load …"), "load", "Load a model file (.safetensors) made here or by Train."
+        )
+        self.resume = self.named(
+            QPushButton("Resume"),
+            "resume",
+            "Go on with the learning that was stopped last, and align then.",
+        )
+        self.place = self.named(
+            QPushButton("Place back"),
+            "place_back",
+            "Put the averages at the poses of their particles into a volume like the tomogram.",
+        )
+        form = Form()
+        form.add("Model", self.model, self.load)
+        for part in (self.source, form, self.training, self.wedge):
+            self.body.addWidget(part)
+        self.add_controls("Align", "Align the boxes and average them.", self.resume)
+        tip = "Settings that are good as they are for most particles."
+        fold = Fold("More settings", self.settings, "equipose.align.more", tip)
+        for part in (self.place, self.view, self.learning, fold):
+            self.body.addWidget(part)
+        self.body.addStretch(1)
+        self.place.hide()
+        self._forms = (self.source, form, self.training, self.wedge, self.settings)
+
+    def _suits(self, facts: ModelFacts) -> bool:
+        wanted = self.source.wanted
+        if wanted is None:
+            return True
+        dimensions, side, channels = wanted
+        fits = dimensions in facts.capabilities.dimensions and channels == facts.channels
+        return fits and side in (None, facts.box_size)
+
+    def _on_source(self) -> None:
+        self.model.refresh()
+        self._on_model()
+
+    def _on_model(self) -> None:
+        """Show what has a meaning for the boxes and the model that are chosen."""
+        wanted, name = self.source.wanted, self.model.value
+        volumes = wanted is None or wanted[0] == 3
+        self.training.setVisible(name is None)
+        self.wedge.setVisible(volumes)
+        self.settings.show_rows(volumes=volumes, training=name is None)
+        self.source.box_size.setEnabled(name is None)
+        if name is not None and self.source.kind.value == "points":
+            self.source.box_size.setValue(shelf.facts(name).box_size)
+
+    def _take_metadata(self) -> None:
+        layer = self.source.stack.layer
+        about = {} if layer is None else layer.metadata.get("equipose", {})
+        if isinstance(about, dict):
+            self.wedge.show_range(about)
+
+    def _ask_for_model(self) -> None:
+        path = ask_for_model(self)
+        if path is not None:
+            self.load_model(path)
+
+    def load_model(self, path: Path) -> None:
+        """Load a model file and choose it, if it fits the boxes."""
+        try:
+            name = shelf.load(path)
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.model.value = name
+        if self.model.value != name:
+            self.say(f"{name} is for other boxes than those that are chosen.")
+
+    def _align(self) -> None:
+        try:
+            order = self._new_order()
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.learning.clear_curve()
+        self._begin(order)
+
+    def _new_order(self, resumed: RunFolder | None = None) -> AlignOrder:
+        """All that is in the form; with a training to go on with, where there is one."""
+        particles = self.source.read()
+        volumes = particles.dimensions == 3
+        wedge = self.wedge.read() if volumes else None
+        name = None if resumed else self.model.value
+        shelved = None if name is None else shelf[name]
+        training = None
+        if resumed is not None:
+            training = self._resumed(resumed)
+        elif shelved is None:
+            training = self._new_training(particles, wedge)
+        return AlignOrder(
+            particles=particles,
+            config=self.settings.read(volumes=volumes),
+            wedge=wedge,
+            device=self.settings.device.value,
+            folder=user_folder(),
+            saved=None if shelved is None else shelved.saved,
+            model_name=name or (training.output.stem if training else ""),
+            training=training,
+        )
+
+    def _new_training(self, particles: Particles, wedge: Any) -> Order:
+        run = self.settings.read_run(
+            self.training,
+            wedge,
+            box_size=particles.shape[1],
+            dimensions=particles.dimensions,
+            channels=3 if particles.rgb else 1,
+            n_images=particles.shape[0],
+        )
+        output = new_model_path(particles.name)
+        images = (particles.path,) if particles.path else ()
+        run = replace(run, images=images, output=str(output), threads=job_threads())
+        return Order(
+            run=run,
+            source=source_of(particles),
+            output=output,
+            own_process=read_preferences().own_process,
+        )
+
+    def _resumed(self, folder: RunFolder) -> Order:
+        run = replace(read_run(folder.run_file), device=self.settings.device.value)
+        write_run(folder.run_file, run)
+        own = read_preferences().own_process
+        return Order(run=run, output=folder.model, own_process=own)
+
+    def _resume(self) -> None:
+        folder = self._run_to_resume()
+        if folder is None:
+            return
+        try:
+            order = self._order
+            if order is not None and order.training and order.training.output == folder.model:
+                order = replace(order, training=self._resumed(folder), device=self._device)
+            else:
+                order = self._new_order(folder)
+        except Exception as error:
+            self.refuse(error)
+            return
+        self._begin(order)
+
+    def _run_to_resume(self) -> RunFolder | None:
+        """The last training of this session that is not done, else the latest of its kind."""
+        if self._order is not None and self._order.training is not None:
+            own = unfinished_run(RunFolder.of(self._order.training.output))
+            if own is not None and own.can_resume:
+                return own.folder
+        for run in unfinished_runs(user_folder()):
+            try:
+                if run.can_resume and read_run(run.folder.run_file).model == "harmony":
+                    return run.folder
+            except Exception:  # one that can't be read is not offered
+                continue
+        return None
+
+    @property
+    def _device(self) -> str:
+        return str(self.settings.device.value)
+
+    def _begin(self, order: AlignOrder) -> None:
+        self._order, self._clock = order, Clock()
+        self.layers = None
+        self.place.hide()
+        self.view.begin(order.particles.voxel)
+        if order.training is not None:
+            self.learning.begin()
+        else:
+            self.learning.hide()
+        run = AlignRun(order, self.learning.pictures.COLUMNS)
+        self.run_job(order.title, run.work(), run.so_far)
+        if order.particles.left_out:
+            self.say(
+                f"{order.particles.left_out} points are left out: a box around them does not lie "
+                f"within {order.particles.name}."
+            )
+
+    def run_on_cpu(self) -> None:
+        """Do it again, on the processor, with the training it had begun."""
+        self.settings.device.value = "cpu"
+        if self._run_to_resume() is not None:
+            self._resume()
+        else:
+            self._align()
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the run is on another device than the processor."""
+        return choose_device(self._device).type != "cpu"
+
+    def show_report(self, report: Any) -> None:
+        """Show how far the run is, and what it looks like."""
+        if isinstance(report, Stage):
+            self.learning.hide()
+            self.view.show_stage(report)
+        elif isinstance(report, Learned):
+            shelf.put(report.saved, report.path)
+            self._clock = Clock()
+        else:
+            shown = self.learning.take(report)
+            if shown is not None:
+                self.show_progress(*shown)
+            elif isinstance(report, Progress):
+                left = time_left(self._clock.seconds_left(report))
+                lines = [f"{report.message.capitalize()} …", left]
+                text = "\n".join(filter(None, lines))
+                self.show_progress(report.done / max(report.total, 1), text)
+
+    def show_end(self, ending: Ending) -> None:
+        """Add the layers of what there is, and say so."""
+        if self._placing:
+            self._placing = False
+            self._show_placed(ending)
+            return
+        found = ending.result
+        if not isinstance(found, Aligned) or self._order is None:
+            if ending.state == "stopped":
+                self.show_progress(0, "Stopped; nothing was changed.")
+            return
+        if found.alignment is None:
+            self._show_no_alignment(found, ending)
+            return
+        order = self._order
+        record = record_of(order.config, order.wedge)
+        self.layers = AlignedLayers(found, order.particles, order.model_name, record)
+        for layer in self.layers:
+            self.viewer.add_layer(layer)
+        self.view.show_particles(found.boxes, found.stack)
+        self.place.setVisible(self.layers.can_be_placed)
+        n = len(found.alignment.half)
+        if ending.state == "done":
+            self.show_progress(1, f"Done: {n} particles are aligned.")
+        else:
+            words = "Stopped" if ending.state == "stopped" else self.status.text()
+            self.status.setText(
+                f"{words}. The layers show {n} particles as they stood after iteration "
+                f"{found.iteration}. Press Align to do all of it."
+            )
+
+    def _show_no_alignment(self, found: Aligned, ending: Ending) -> None:
+        """Say what is left of a run that ended before anything was aligned."""
+        assert self._order is not None
+        training = self._order.training
+        if found.saved is not None and training is not None:
+            name = shelf.put(found.saved, training.output)
+            text = f"The best model so far, {name}, is ready.\nSaved as {short(training.output)}"
+        else:
+            text = "Nothing was changed."
+        if ending.state == "stopped":
+            words = " ".join(filter(None, ("Stopped", self.learning.stopped)))
+            self.show_progress(0, f"{words}. {text}")
+        elif found.saved is not None and training is not None:
+            self.status.setText(f"{self.status.text()}\n{text}")
+        self.offer()
+
+    def _place_back(self) -> None:
+        if self.layers is not None and not self.is_running:
+            self._placing = True
+            self.run_job("Placing back", place(self.layers.placing()))
+
+    def _show_placed(self, ending: Ending) -> None:
+        if isinstance(ending.result, np.ndarray) and self.layers is not None:
+            self.viewer.add_layer(self.layers.placed(ending.result))
+            self.show_progress(1, "The averages are in a volume like the tomogram.")
+        elif ending.state == "stopped":
+            self.show_progress(0, "Stopped; nothing was changed.")
+
+    def offer(self) -> None:
+        """Offer to resume where there is a training that is not done."""
+        self.resume.setEnabled(not self.is_running and self._run_to_resume() is not None)
+
+    def set_running(self, running: bool) -> None:
+        """Let only one run at a time be started."""
+        super().set_running(running)
+        for form in self._forms:
+            form.setEnabled(not running)
+        self.place.setEnabled(not running)
+        self.offer()
+
+    def detach(self) -> None:
+        """Let go of the viewer and of the models: the panel was closed."""
+        super().detach()
+        self.source.detach()
+        self.model.detach()

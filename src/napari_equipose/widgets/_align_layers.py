@@ -1,0 +1,206 @@
+"""From poses to layers: aligned boxes, averages, and objects at their places."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Layer, Points, Vectors
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..inference import Alignment
+from ..io import pose_table
+from ..models import SavedModel
+from ._align_job import Aligned, Placing
+from ._align_source import Particles
+
+_NOT_FEATURES = ("index", "translation_z", "translation_y", "translation_x")
+_FEW = 16  # boxes from which the range of intensities is taken
+
+
+class AlignedLayers:
+    """The layers of one run.
+
+    Parameters
+    ----------
+    aligned : Aligned
+        With boxes and their alignment.
+    particles : Particles
+        What was aligned.
+    model_name : str
+    record : dict
+        Settings of the run, for the metadata.
+    """
+
+    def __init__(
+        self, aligned: Aligned, particles: Particles, model_name: str, record: dict[str, Any]
+    ) -> None:
+        assert aligned.alignment is not None and aligned.saved is not None
+        self._particles, self._alignment = particles, aligned.alignment
+        self._metadata = _metadata(aligned, aligned.saved, particles, model_name) | record
+        self.stack = self._stack(aligned)
+        self.averages = self._averages()
+        self.points: Points | None = None
+        self.vectors: Vectors | None = None
+        if particles.positions is not None:
+            features = _features(aligned.alignment)
+            self.points = self._points(features)
+            self.vectors = self._vectors(features)
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Layers in the order in which they are added; points come to lie on top."""
+        layers = (self.stack, self.averages, self.vectors, self.points)
+        return (layer for layer in layers if layer is not None)
+
+    @property
+    def can_be_placed(self) -> bool:
+        """Whether there is a tomogram that the averages can be put into."""
+        return self._particles.positions is not None and self._particles.dimensions == 3
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Where the objects are, ([z,] y, x) in pixels of the source, shape (n, d)."""
+        corners, found = self._particles.corners, self._alignment.encoding
+        centres = (corners + self._particles.shape[1] // 2).astype(np.float64)
+        return centres + found.translation
+
+    def placing(self) -> Placing:
+        """What `place` is to do."""
+        found, label = self._alignment, self._alignment.label
+        there = {one.label: number for number, one in enumerate(found.averages)}
+        labels = np.zeros(len(found.half), np.int64) if label is None else label
+        rows = np.isin(labels, list(there))
+        return Placing(
+            averages=[one.average for one in found.averages],
+            positions=self.positions[rows],
+            rotations=found.encoding.rotation[rows],
+            labels=np.array([there[name] for name in labels[rows].tolist()], np.int64),
+            shape=tuple(self._particles.data.shape),
+        )
+
+    def placed(self, volume: NDArray[np.float32]) -> Image:
+        """Make the layer of averages at their places in the tomogram."""
+        low, high = _limits(volume[volume != 0])
+        return Image(
+            volume,
+            name=f"{self._particles.name} placed back",
+            colormap="green",
+            blending="additive",
+            contrast_limits=(low, high),
+            metadata={"equipose": dict(self._metadata)},
+            **self._particles.place,
+        )
+
+    def _stack(self, aligned: Aligned) -> Image:
+        lazy = aligned.stack
+        # A name by its content would have dask read all of it.
+        chunks = ((1,) * len(lazy), *((side,) for side in lazy.shape[1:]))
+        meta = np.empty((0,) * lazy.ndim, np.float32)
+        data = da.from_array(lazy, chunks=chunks, name=False, meta=meta)
+        rows = np.unique(np.linspace(0, len(lazy) - 1, _FEW).astype(int))
+        return Image(
+            data,
+            name=f"{self._particles.name} aligned",
+            rgb=self._particles.rgb,
+            contrast_limits=_limits(np.stack([lazy[row] for row in rows])),
+            metadata={"equipose": dict(self._metadata)},
+            **self._particles.stack_place,
+        )
+
+    def _averages(self) -> Image:
+        found = self._alignment.averages
+        data = np.stack([one.average for one in found])
+        about = {
+            "classes": [one.label for one in found],
+            "particles": [one.n for one in found],
+            "resolution_pixels": [one.correlation.resolution() for one in found],
+        }
+        return Image(
+            data,
+            name=f"{self._particles.name} averages",
+            rgb=self._particles.rgb,
+            contrast_limits=_limits(data),
+            metadata={"equipose": self._metadata | about},
+            **self._particles.stack_place,
+        )
+
+    def _points(self, features: pd.DataFrame) -> Points:
+        return Points(
+            self.positions,
+            ndim=self._particles.dimensions,
+            name=f"{self._particles.name} objects",
+            features=features,
+            symbol="disc",
+            size=self._particles.shape[1] / 5,
+            canvas_size_limits=(0, 10_000),
+            border_color="black",
+            border_width=0.1,
+            face_color=_coloured(features),
+            metadata={"equipose": self._metadata | {"box_size": self._particles.shape[1]}},
+            **self._particles.place,
+        )
+
+    def _vectors(self, features: pd.DataFrame) -> Vectors:
+        """Arrows along the z axis of each object at rest; of images, along its x axis."""
+        length = self._particles.shape[1] / 3
+        rotation = self._alignment.encoding.rotation.astype(np.float64)
+        if rotation.ndim == 3:
+            along = rotation[:, :, 0]
+        else:
+            along = np.stack((-np.sin(rotation), np.cos(rotation)), 1)  # y points down
+        return Vectors(
+            np.stack((self.positions, length * along), 1),
+            ndim=self._particles.dimensions,
+            name=f"{self._particles.name} orientations",
+            features=features,
+            vector_style="arrow",
+            edge_color=_coloured(features),
+            edge_width=max(self._particles.shape[1] / 24, 0.5),
+            metadata={"equipose": dict(self._metadata)},
+            **self._particles.place,
+        )
+
+
+def _features(found: Alignment) -> pd.DataFrame:
+    """What is known of each particle but its place; columns as in tables, in degrees."""
+    one = found.encoding
+    table = pose_table(
+        one.rotation,
+        one.translation,
+        one.score,
+        one.content,
+        classes=found.label,
+        scale=one.scale,
+        contrast=one.contrast,
+        half=found.half,
+    )
+    table = table.drop(columns=[name for name in _NOT_FEATURES if name in table])
+    if found.label is None:
+        return table.drop(columns="class")
+    return table.astype({"class": np.int64})
+
+
+def _metadata(
+    aligned: Aligned, saved: SavedModel, particles: Particles, model_name: str
+) -> dict[str, Any]:
+    return {
+        "model": saved.digest,
+        "model_name": model_name,
+        "model_kind": saved.kind,
+        "model_config": asdict(saved.model.config),
+        "version": __version__,
+        "image": particles.path or particles.name,
+        "stopped_at_iteration": aligned.iteration,
+    }
+
+
+def _coloured(features: pd.DataFrame) -> str:
+    return "class" if "class" in features else "score"
+
+
+def _limits(data: NDArray[Any]) -> tuple[float, float]:
+    low, high = np.percentile(data, (0.2, 99.8)) if data.size else (0.0, 1.0)
+    return float(low), float(max(high, low + 1e-6))
