@@ -20,7 +20,7 @@ from napari_equipose.inference import (
     encode,
     finish,
 )
-from napari_equipose.inference._ab_initio import _Search
+from napari_equipose.inference._structure_search import StructureSearch
 from napari_equipose.models import Normalisation
 from napari_equipose.simulation import (
     DensityMap,
@@ -105,7 +105,7 @@ def test_twice_the_same_structure_is_joined() -> None:
     star, rod = (torch.from_numpy(balls(places)).float() for places in (STAR, ROD))
     turn = torch.from_numpy(Rotation.from_rotvec([0.3, 1.0, -0.5]).as_matrix()).float()
     turned = resample(star[None, None], turn[None], torch.zeros(1, 3))[0, 0]
-    joined = _Search(None, 1.5).join([star, turned, rod], np.array([1, 2, 1]), alike=0.92)
+    joined = StructureSearch(None, 1.5).join([star, turned, rod], np.array([1, 2, 1]), alike=0.92)
     assert len(joined) == 2
     likeness = [float((turned * one).sum() / (turned.norm() * one.norm())) for one in joined]
     assert max(likeness) > 0.98  # the one of more volumes stayed, and where it was

@@ -42,14 +42,14 @@ def test_unknown_names_are_refused() -> None:
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_training_loop_lowers_the_loss(dimensions: int) -> None:
-    config, training = harmony_preset("fast", box_size=16, dimensions=dimensions, n_images=24)
+    config, training = harmony_preset("fast", box_size=16, dimensions=dimensions, n_images=20)
     config = replace(config, width=4, n_pictures=4, hypotheses=2)
     training = replace(training, epochs=4, steps_per_epoch=6, batch_size=8, warm_up_steps=0)
     torch.manual_seed(0)
     line = torch.arange(16) - 8.0
     axes = torch.meshgrid(*[line] * dimensions, indexing="ij")
     blob = torch.exp(-sum(axis.square() for axis in axes) / 12)
-    images = blob.expand(24, 1, *blob.shape) * torch.linspace(0.8, 1.2, 24).reshape(
+    images = blob.expand(20, 1, *blob.shape) * torch.linspace(0.8, 1.2, 20).reshape(
         -1, *[1] * (dimensions + 1)
     )
     torch.manual_seed(0)

@@ -46,11 +46,11 @@ def align(
     search: Annotated[
         str,
         typer.Option(
-            metavar="everywhere|local",
-            help="Where the refinement of volumes begins: with all rotations, or with those that "
-            "the model infers.",
+            metavar="auto|everywhere|local",
+            help="Where the refinement of volumes begins: with all rotations, or near the poses "
+            "found by the model; auto chooses by how the model was trained.",
         ),
-    ] = "everywhere",
+    ] = "auto",
     refine: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Else the poses are those of the model.")
     ] = True,
@@ -114,7 +114,8 @@ def align(
         if kept:
             outputs.write_poses(kept[-1].alignment)
             outputs.write_averages(kept[-1].alignment)
-            display.say(f"the poses after iteration {kept[-1].iteration} are in {poses}")
+            what = "" if kept[-1].alignment.label is None else f" of class {kept[-1].label + 1}"
+            display.say(f"the poses after iteration {kept[-1].iteration}{what} are in {poses}")
         raise
     display.run(outputs.write_all(found), "writing")
     values = {"model": str(model), "digest": saved.digest, "n": len(found.half)}

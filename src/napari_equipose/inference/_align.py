@@ -1,6 +1,7 @@
 """Particles of a stack brought to rest, class by class."""
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,6 @@ def align(
         At least 8 boxes of the size the model was trained on; read a few at a time, so that it may
         be memory-mapped or gathered from many files.
     config : AlignConfig, optional
-        By default the poses of volumes are searched for everywhere: the rotations that a model of
-        volumes infers are still too coarse to start from.
     wedge : MissingWedge, or a sequence of one for each volume, optional
         What was measured of volumes; by default what the model was trained with.
     half : array_like, shape (n,), optional
@@ -72,6 +71,9 @@ def align(
     config, volumes = config or AlignConfig(), 3 in saved.model.capabilities.dimensions
     if volumes and wedge is None:
         wedge = getattr(saved.model.config, "wedge", None)
+    if config.search == "auto":
+        local = bool(saved.record.get("structures")) and not config.refinement.everywhere
+        config = replace(config, search="local" if local else "everywhere")
     _check(stack, config, wedge, half, volumes)
     found = yield from encode(saved, stack, refine=config.refine, device=device)
     seed = config.refinement.seed

@@ -162,7 +162,7 @@ def _propose(
 ) -> Generator[Progress, None, Poses3D]:
     """Poses (n, h) that a model holds for possible, the likeliest first."""
     propose = getattr(saved.model, "propose", None)
-    if propose is None:
+    if propose is None or saved.record.get("structures"):  # then they were searched for
         return volumes.poses
     target, n = choose_device(device), len(volumes.half)
     parts = []

@@ -11,7 +11,7 @@ from ._encode import Encoding
 from ._fourier_shell import ShellCorrelation
 from ._refinement_plan import RefinementConfig
 
-Reach = Literal["everywhere", "local"]
+Reach = Literal["auto", "everywhere", "local"]
 _EVERYWHERE = 3  # iterations
 
 
@@ -22,10 +22,11 @@ class AlignConfig:
     refine: bool = True
     """Of volumes: against the averages of their own halves. Of images: fit what the model draws to
     the pixels, where the system can. Else the poses are those that the model infers."""
-    search: Reach = "everywhere"
+    search: Reach = "auto"
     """Of volumes that are refined: "everywhere" tries all rotations first, "local" starts at the
-    model's hypotheses. The rotations that a model of volumes infers are still too coarse to start
-    from, so that all are tried by default."""
+    poses that `encode` finds, or at a model's hypotheses. "auto" is local with a model that began
+    with structures that a search found, else everywhere: what a model of volumes infers without
+    such a start is too coarse."""
     classes: int | Literal["auto"] | None = None
     """Sort the particles by content as `cluster` does; each class is refined and averaged on its
     own. None is one average of all."""
@@ -35,7 +36,7 @@ class AlignConfig:
 
     def __post_init__(self) -> None:
         if self.search not in get_args(Reach):
-            raise InputError(f"search must be everywhere or local, got {self.search!r}.")
+            raise InputError(f"search must be auto, everywhere or local, got {self.search!r}.")
         if self.search == "local" and self.refinement.everywhere:
             raise InputError("a local search has no iterations that search everywhere.")
         number = self.classes
@@ -44,7 +45,7 @@ class AlignConfig:
 
     @property
     def refinement_of_volumes(self) -> RefinementConfig:
-        """The refinement, with the iterations that the search asks for."""
+        """The refinement, with the iterations that the search asks for; "auto" was chosen."""
         settings = self.refinement
         if self.search == "local" or settings.everywhere:
             return settings

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..geometry import InputError, Poses
 from ..models import SavedModel, choose_device
+from ._drawn_structures import DrawnStructures
 from ._fit_in_box import fit_in_box
 from ._progress import Progress
 from ._refine import decode_templates, refine_poses
@@ -49,8 +50,9 @@ def encode(
     stack : array, shape (n, y, x), (n, y, x, 3) or (n, z, y, x)
         Boxes of the size the model was trained on; may be memory-mapped.
     refine : bool
-        Fit the decoded object to the pixels for a sub-pixel pose, with a system whose encoder is
-        fully convolutional.
+        Fit what the model draws to the pixels: for a sub-pixel pose, with a system whose encoder
+        is fully convolutional; with a model of volumes that began with structures that a search
+        found, at all rotations of all of them, and the content is that of the best.
     device : str
         As for `models.choose_device`.
     batch_size : int, optional
@@ -83,6 +85,7 @@ def encode(
     assert isinstance(saved.model, torch.nn.Module)
     saved.model.to(target)
     batch_size = batch_size or {2: 100, 3: 8}[dimensions]
+    structures = DrawnStructures.of(saved) if refine else None
     parts: list[Encoding] = []
     for first in range(0, len(stack), batch_size):
         raw = np.asarray(stack[first : first + batch_size])
@@ -90,7 +93,7 @@ def encode(
             raw = np.moveaxis(raw, -1, 1)
         images = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
         images = images.reshape(len(images), config.channels, *sides)
-        parts.append(_encode_batch(saved, images, refine))
+        parts.append(_encode_batch(saved, images, refine, structures))
         yield Progress(first + len(raw), len(stack), "encoding")
     if not parts:
         raise InputError("the stack holds no boxes.")
@@ -122,8 +125,15 @@ def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") ->
 
 
 @torch.no_grad()
-def _encode_batch(saved: SavedModel, images: torch.Tensor, refine: bool) -> Encoding:
+def _encode_batch(
+    saved: SavedModel,
+    images: torch.Tensor,
+    refine: bool,
+    structures: DrawnStructures | None = None,
+) -> Encoding:
     posterior = saved.model.infer(images)
+    if structures is not None:
+        posterior = structures.find(images, posterior)
     poses = posterior.poses
     if saved.model.capabilities.fully_convolutional:
         assert isinstance(poses, Poses)

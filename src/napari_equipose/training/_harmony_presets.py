@@ -95,6 +95,6 @@ def harmony_preset(
         return replace(config, gamma=20.0, hypotheses=8), training
     binning = max(1, box_size // _COARSE_SIDE)
     config = replace(config, gamma=20.0, hypotheses=60, views=True, binning=binning)
-    return config, replace(
-        training, epochs=20, structures=_STRUCTURES if n_images >= _ENOUGH else 0
-    )
+    if n_images < _ENOUGH:
+        return config, training
+    return config, replace(training, epochs=6, learning_rate=2e-4, structures=_STRUCTURES)

@@ -16,7 +16,7 @@ from ._training_config import TrainingConfig
 
 _LEAST_VOLUMES = 16
 _STEPS = 200  # of the encoder, and of the decoder
-_DRAWING_RATE = 3e-3
+_DRAWING_RATE, _READING_RATE = 3e-3, 2e-3
 _FARTHEST = 2.0  # contents lie from minus this to this
 _SPREAD = 0.1  # of contents, in distances between structures
 _IN_PLACE_OF_EPOCH = 2**41
@@ -25,7 +25,7 @@ _IN_PLACE_OF_EPOCH = 2**41
 
 def begin_with_structures(
     model: Any, boxes: Boxes, config: TrainingConfig
-) -> Generator[Progress, None, None]:
+) -> Generator[Progress, None, list[list[float]]]:
     """Teach a new model the structures, and the poses, that a search finds among its boxes.
 
     The structures are put in a row along the first dimension of the content, like beside like.
@@ -42,6 +42,11 @@ def begin_with_structures(
     Yields
     ------
     Progress
+
+    Returns
+    -------
+    list of list of float
+        The content of each structure.
 
     Raises
     ------
@@ -69,7 +74,10 @@ def begin_with_structures(
             seed=config.seed,
         ),
     )
-    yield from _Pupil(model, config, found).learn(boxes, rows)
+    pupil = _Pupil(model, config, found)
+    yield from pupil.learn(boxes, rows)
+    contents: list[list[float]] = pupil.contents.tolist()
+    return contents
 
 
 class _Pupil:
@@ -92,7 +100,7 @@ class _Pupil:
         poses = Poses3D(*(part[torch.from_numpy(known)] for part in found.poses))
         averages = torch.from_numpy(found.averages).unsqueeze(1).to(self.device)
         drawing = torch.optim.Adam(model.decoder.parameters(), _DRAWING_RATE)
-        reading = torch.optim.Adam(model.encoder.parameters(), config.learning_rate)
+        reading = torch.optim.Adam(model.encoder.parameters(), _READING_RATE)
         for step in range(2 * _STEPS):
             optimizer = drawing if step < _STEPS else reading
             with seeded(config, _IN_PLACE_OF_EPOCH, step, self.device):

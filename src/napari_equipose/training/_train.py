@@ -118,10 +118,12 @@ def train(
         "versions": {name: version(name) for name in ("napari-equipose", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
+    if config.structures and state.last and output.is_file():
+        record["structures"] = load_model(output).record.get("structures")
     try:
         if config.structures and not state.last:
             began = time.monotonic()
-            yield from begin_with_structures(model, boxes, config)
+            record["structures"] = yield from begin_with_structures(model, boxes, config)
             state.seconds = time.monotonic() - began
         for report in fit(model, boxes, config, state, ctf=ctf):
             if isinstance(report, EpochReport):

@@ -149,10 +149,12 @@ class AlignSettings(Form):
         )
         self.refine.setChecked(True)
         self.search = named(
-            Choice({"everywhere": "everywhere", "near the model's poses": "local"}),
+            Choice(
+                {"automatic": "auto", "everywhere": "everywhere", "near the model's poses": "local"}
+            ),
             f"{_NAME}search",
-            "Try all rotations first, or only those near the poses that the model infers: that\n"
-            "is quicker, and right where the model's poses are good.",
+            "Try all rotations first, or only those near the poses found by the model, which is\n"
+            "quicker. Automatic: near them where the model began with structures it searched for.",
         )
         self.symmetry = named(
             Choice({name: name for name in _SYMMETRIES}),
@@ -224,7 +226,7 @@ class AlignSettings(Form):
             )
         return AlignConfig(
             refine=self.refine.isChecked(),
-            search=self.search.value if volumes else "everywhere",
+            search=self.search.value if volumes else "auto",
             classes=self.classes.value,
             refinement=refinement,
         )
