@@ -148,14 +148,21 @@ def test_a_model_begins_with_what_was_found(
         boxes, config, training, normalisation=Normalisation(kind="standard"),
         output=tmp_path / "m.safetensors", kind="harmony", device="cpu",
     )  # fmt: skip
-    encoding = finish(encode(finish(job), mixture.volumes, device="cpu"))
-    content, label = encoding.content[:, 0], truth.label
+    saved = finish(job)
+    label = truth.label
+    inferred = finish(encode(saved, mixture.volumes, refine=False, device="cpu"))
+    content = inferred.content[:, 0]
     apart = abs(content[label == 0].mean() - content[label == 1].mean())
     assert apart > 2 * max(content[label == name].std() for name in range(2))
+    looked_for = finish(encode(saved, mixture.volumes, device="cpu"))
+    structures = np.array(saved.record["structures"])
+    assert np.allclose(looked_for.content, structures[label], atol=1e-6)
     for name in range(2):
         rows = label == name
-        errors = geodesic_errors(encoding.rotation[rows], truth.rotation[rows])
-        assert errors.median < 60  # without a start: more than 100 degrees
+        assert geodesic_errors(looked_for.rotation[rows], truth.rotation[rows]).median < 15
+        between = looked_for.translation[rows] - truth.translation[rows]
+        moved = np.einsum("nji,nj->ni", looked_for.rotation[rows], between)
+        assert np.median(np.linalg.norm(moved - np.median(moved, 0), axis=1)) < 1
 
 
 @pytest.mark.parametrize("change", [{"dimensions": 2}, {"rotation_range": 1.0}])
