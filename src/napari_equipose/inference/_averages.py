@@ -85,6 +85,10 @@ class Frame(NamedTuple):
         turns = torch.from_numpy(swap_axis_order(group)).float()
         return cls(size, coefficients(size), turns, mask)
 
+    def without_symmetry(self) -> "Frame":
+        """The same box, of an object of which no symmetry is known."""
+        return self._replace(group=torch.eye(3)[None])
+
     def density(self, sums: Sums) -> Tensor:
         """Divide what was measured by how often it was, and mask it, shape (z, y, x)."""
         values, weight = sums.values, sums.weight
@@ -203,7 +207,6 @@ def average_volumes(
     InputError
         If there is nothing to average, or it does not fit together.
     """
-    volumes = np.asanyarray(volumes)
     check_volumes(volumes, wedge)
     n = len(volumes)
     if not n or poses.rotation.shape != (n, 3, 3) or poses.translation.shape != (n, 3):

@@ -31,7 +31,8 @@ class RefinementConfig:
     everywhere: int = 0
     """So many of the iterations search all rotations, whatever the start."""
     symmetry: str = "C1"
-    """Imposed on the averages: C1, C2, ..., D2, ..., T, O or I; the axis of C and D is z."""
+    """Imposed on the averages: C1, C2, ..., D2, ..., T, O or I; the axis of C and D is z. Where
+    iterations search ``everywhere``, from there on when these are done: the axes are found then."""
     mask_radius: float | None = None
     """Voxels; the largest ball in the box by default."""
     low_pass: float | None = None

@@ -25,6 +25,7 @@ from ._half_frames import Halves, compare_halves, into_one_frame
 from ._progress import Progress, Watched
 from ._refinement_plan import Plan, RefinementConfig, plan_iteration
 from ._spectra import fine_spectrum
+from ._symmetry_axes import find_axes
 
 LEAST_VOLUMES = 8
 _OF_ALL_HYPOTHESES = 2  # iterations; after them a particle keeps its best
@@ -117,23 +118,32 @@ def refine_step_by_step(
     rng = np.random.default_rng(config.seed)
     rotation, translation = _start(volumes, poses, config, rng)
     side = _halves(len(volumes), half, rng)
+    frame = Frame.of(volumes.shape[-1], config.symmetry, config.mask_radius)
+    # a symmetry about axes that are not found yet would make another object
+    axes_to_find = len(frame.group) > 1 and config.everywhere > 0
     particles = _Particles(
-        *(volumes, wedge, side, Frame.of(volumes.shape[-1], config.symmetry, config.mask_radius)),
+        *(volumes, wedge, side, frame.without_symmetry() if axes_to_find else frame),
         *(rotation, translation, np.zeros(len(volumes), np.float32)),
     )
-    n, everywhere = len(volumes), config.everywhere > 0
-    whole = (config.iterations + 2) * n
+    n, apart = len(volumes), config.everywhere > 0
+    whole = (config.iterations + 2 + axes_to_find) * n
     totals = yield from particles.add_up(particles.poses, Progress(0, whole, "start"))
-    halves = compare_halves(totals, Poses3D.identity(1), particles.frame, everywhere)
+    halves = compare_halves(totals, Poses3D.identity(1), particles.frame, apart)
     for iteration in range(config.iterations):
         yield particles.as_they_are(halves)
         plan = plan_iteration(config, iteration, halves.correlation, particles.frame.size)
         if iteration == _OF_ALL_HYPOTHESES:
             particles = particles.with_one_hypothesis()
         message = f"iteration {iteration + 1} of {config.iterations}"
-        so_far = Progress((iteration + 1) * n, whole, message)
-        totals = yield from particles.improve(plan, totals, so_far)
-        halves = compare_halves(totals, halves.drift, particles.frame, everywhere)
+        past = iteration + 1 + (axes_to_find and iteration >= config.everywhere)
+        totals = yield from particles.improve(plan, totals, Progress(past * n, whole, message))
+        halves = compare_halves(totals, halves.drift, particles.frame, apart)
+        if axes_to_find and iteration + 1 == config.everywhere:
+            particles = particles.about_axes(halves, frame)
+            so_far = Progress((past + 1) * n, whole, "symmetry")
+            totals = yield from particles.add_up(particles.poses, so_far)
+            apart = False
+            halves = compare_halves(totals, Poses3D.identity(1), frame, apart)
     final = into_one_frame(particles.poses, side, halves.drift)
     totals = yield from particles.add_up(final, Progress(whole - n, whole, "averages"))
     averages = np.stack([particles.frame.density(total).numpy() for total in totals])
@@ -161,6 +171,14 @@ class _Particles(NamedTuple):
     def with_one_hypothesis(self) -> "_Particles":
         """Forget all but the best."""
         return self._replace(rotation=self.rotation[:, :1], translation=self.translation[:, :1])
+
+    def about_axes(self, halves: Halves, frame: Frame) -> "_Particles":
+        """Lay the object, and with it all poses, about the axes of the symmetry of a frame."""
+        average = torch.from_numpy(halves.averages.mean(0))
+        lie = find_axes(average, frame)
+        poses = into_one_frame(self.poses, self.side, halves.drift).compose(lie)
+        one = Poses3D(poses.rotation[:, None], poses.translation[:, None])
+        return self._replace(frame=frame, rotation=one.rotation, translation=one.translation)
 
     def add_up(self, poses: Poses3D, so_far: Progress) -> Generator[Progress, None, list[Sums]]:
         """Add up each half at some poses."""
