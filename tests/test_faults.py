@@ -24,14 +24,22 @@ from napari.components import ViewerModel
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QWidget
-from tiny import typed
+from tiny import typed, untrained_harmony
 
 from napari_equipose import _files
 from napari_equipose.inference import _detect as detection
+from napari_equipose.inference import _encode as encoding
 from napari_equipose.inference import finish
-from napari_equipose.models import SavedModel, TargetVAE
+from napari_equipose.models import SavedModel, TargetVAE, load_model
 from napari_equipose.training import RunFolder, checkpoint_path
-from napari_equipose.widgets import DetectWidget, TrainWidget, _preferences, _worker
+from napari_equipose.widgets import (
+    AlignWidget,
+    DetectWidget,
+    TrainWidget,
+    _align_job,
+    _preferences,
+    _worker,
+)
 from napari_equipose.widgets._layers import Plane
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._panel import Panel
@@ -43,6 +51,7 @@ if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
 
 TINY = typed(validation_images=8)
 STACK = np.random.default_rng(0).normal(size=(40, 24, 24)).astype(np.float32)
+VOLUMES = np.random.default_rng(2).normal(size=(8, 16, 16, 16)).astype(np.float32)
 NOISE = np.random.default_rng(1).normal(size=(100, 100)).astype(np.float32)
 
 
@@ -109,6 +118,16 @@ class Room:
         self.control(detect, "lowest").setValue(0.01)
         detect.start.click()
         return detect
+
+    def align(self, data: Any = VOLUMES, **options: Any) -> AlignWidget:
+        """Align volumes with a model that has learned nothing."""
+        path = untrained_harmony(self.home / "volumes.safetensors", box_size=16)
+        shelf.put(load_model(path), path)
+        self.viewer.add_image(data, **({"name": "volumes", "contrast_limits": (0, 1)} | options))
+        panel: Any = self.open(AlignWidget)
+        self.control(panel, "iterations").setValue(1)
+        panel.start.click()
+        return panel
 
     def stopped(self, *, epochs: int = 6) -> RunFolder:
         """A run that was stopped after its first epoch, and can be resumed."""
@@ -200,6 +219,15 @@ def memory_runs_out_in_detection(room: Room) -> None:
     room.find()
 
 
+@fault("failed", r"Memory ran out\. Try .* the device cpu")
+def memory_runs_out_in_aligning(room: Room) -> None:
+    def encode(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    room.patch.setattr(encoding, "_encode_batch", encode)
+    room.align()
+
+
 # -- numbers
 
 
@@ -231,6 +259,28 @@ def an_image_with_infinity_to_find_objects_in(room: Room) -> None:
     data = NOISE.copy()
     data[3, 4] = np.inf
     room.find(data)
+
+
+@fault("failed", "volume 3 has values that are not finite|NaN|not finite")
+def a_volume_with_nan(room: Room) -> None:
+    data = VOLUMES.copy()
+    data[2, 3, 4, 5] = np.nan
+    room.align(data)
+
+
+@fault("failed", "at least 8 particles, got 7")
+def too_few_volumes(room: Room) -> None:
+    room.align(VOLUMES[:7])
+
+
+@fault("refused", "volumes: boxes of equal sides are wanted, these have 12 x 16 x 16 pixels")
+def volumes_that_are_no_cubes(room: Room) -> None:
+    room.align(VOLUMES[:, 2:14])
+
+
+@fault("refused", "volumes: the sides of its pixels are 2 x 1 x 1")
+def voxels_of_unequal_sides(room: Room) -> None:
+    room.align(scale=(1, 2, 1, 1))
 
 
 @fault("failed", "constant")
@@ -311,6 +361,16 @@ def detection_raises_RuntimeError(room: Room) -> None:
 
     room.patch.setattr(detection, "find_candidates", candidates)
     room.find()
+
+
+@fault("failed", "Aligning failed: RuntimeError: the cause")
+def aligning_raises_RuntimeError(room: Room) -> None:
+    def align(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the cause")
+        yield
+
+    room.patch.setattr(_align_job, "align", align)
+    room.align()
 
 
 # -- the training process
@@ -395,6 +455,18 @@ def the_layer_is_edited_during_training(room: Room) -> None:
 def the_layer_is_deleted_during_detection(room: Room) -> None:
     room.find()
     room.viewer.layers.clear()
+
+
+@fault("done", "Done: 8 particles are aligned")
+def the_layer_is_deleted_while_it_is_aligned(room: Room) -> None:
+    room.align()
+    room.viewer.layers.clear()
+
+
+@fault("done", "Done: 8 particles are aligned")
+def the_layer_is_renamed_while_it_is_aligned(room: Room) -> None:
+    room.align()
+    room.viewer.layers[0].name = "other"
 
 
 @fault("failed", "gone.tif: No such file or directory")
@@ -671,6 +743,23 @@ def detection_is_stopped(room: Room) -> None:
     detect = room.find()
     room.until(begun.is_set)
     detect.stop.click()
+    go_on.set()
+
+
+@fault("stopped", "Stopped. Nothing was changed")
+def aligning_is_stopped(room: Room) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    real = encoding._encode_batch
+
+    def encode(*given: Any) -> Any:
+        begun.set()
+        go_on.wait(10)
+        return real(*given)
+
+    room.patch.setattr(encoding, "_encode_batch", encode)
+    panel = room.align()
+    room.until(begun.is_set)
+    panel.stop.click()
     go_on.set()
 
 

@@ -11,9 +11,20 @@ from napari.layers import Layer, Points
 
 from napari_equipose.cli._gui import layers_of
 from napari_equipose.geometry import InputError
-from napari_equipose.inference import DetectionConfig, Picks
+from napari_equipose.inference import (
+    Alignment,
+    ClassAverage,
+    DetectionConfig,
+    Encoding,
+    Picks,
+    finish,
+    fourier_shell_correlation,
+)
 from napari_equipose.io import read_table
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
+from napari_equipose.widgets._align_job import Aligned
+from napari_equipose.widgets._align_layers import AlignedLayers
+from napari_equipose.widgets._align_source import AlignSourceForm, Particles, gather
 from napari_equipose.widgets._detect_job import Found
 from napari_equipose.widgets._detect_layers import FoundLayers
 from napari_equipose.widgets._layers import box_points, plane_of, points_on
@@ -167,6 +178,144 @@ def test_every_layer_we_add_lies_as_its_image(saved, qtbot, axes, unit, transfor
         assert (places[:, :-2] == 2).all()
     np.testing.assert_allclose(boxes.size.max(), 16 * factor)
     np.testing.assert_allclose(points_on(boxes, layer, viewer, plane), picks.positions, atol=1e-4)
+    form.detach()
+
+
+def aligned_by_hand(particles: Particles, boxes: Any, saved: SavedModel) -> AlignedLayers:
+    """Layers of two classes of particles, shifted along the last axis by one pixel."""
+    n, d, side = len(boxes), particles.dimensions, particles.shape[1]
+    shift = np.zeros((n, d), np.float32)
+    shift[:, -1] = 1
+    turn = np.tile(np.eye(3, dtype=np.float32), (n, 1, 1)) if d == 3 else np.zeros(n, np.float32)
+    label = np.arange(n) % 2
+    rest = np.stack([boxes[label == name].mean(0, dtype=np.float32) for name in (0, 1)])
+    grey = rest.mean(-1) if particles.rgb else rest
+    averages = tuple(
+        ClassAverage(name, n // 2, one, rest, fourier_shell_correlation(*grey))
+        for name, one in enumerate(rest)
+    )
+    content = np.zeros((n, 1), np.float32)
+    found = Alignment(
+        Encoding(turn, shift, np.linspace(0, 1, n, dtype=np.float32), content),
+        label,
+        label,
+        averages,
+    )
+    assert boxes.shape[1:3] == (side, side)
+    return AlignedLayers(Aligned(saved, boxes, found, None), particles, "m", {})
+
+
+STACKS = {"images": (8, 12, 12), "volumes": (8, 12, 12, 12), "colour": (8, 12, 12, 3)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("unit", "transform"),
+    [
+        ("pixel", "isotropic"),
+        ("nm", "isotropic"),
+        ("angstrom", "turned alike"),
+        ("angstrom", "affine"),
+    ],
+)
+@pytest.mark.parametrize("boxes", STACKS)
+def test_aligned_boxes_lie_as_the_stack(saved, qtbot, boxes, unit, transform, kind) -> None:
+    viewer = ViewerModel()
+    rgb, ndim = boxes == "colour", len(STACKS[boxes]) - (boxes == "colour")
+    geometry = TRANSFORMS.get(transform, TRANSFORMS["turned"] | {"scale": (2.0, 2.0)})
+    options = in_more_dimensions(geometry, ndim - 2)
+    options["scale"] = (5.0, *(options["scale"][-1],) * (ndim - 1))
+    whole = RNG.integers(0, 255, STACKS[boxes], np.uint8)
+    data = [whole, whole[:, ::2, ::2]] if "pyramid" in kind else [whole]
+    data = [da.from_array(one, chunks=4) for one in data] if "dask" in kind else data
+    several = "pyramid" in kind
+    layer = viewer.add_image(
+        data if several else data[0],
+        multiscale=several,
+        rgb=rgb,
+        units=("pixel", *(unit,) * (ndim - 1)),
+        axis_labels=("n", "z", "y", "x")[-ndim:],
+        **options,
+    )
+    units_before = viewer.layers.units
+    form = AlignSourceForm(viewer)
+    qtbot.addWidget(form)
+    particles = form.read()
+    assert (particles.shape, particles.rgb) == (STACKS[boxes], rgb)
+    copied = finish(gather(particles, None))
+    np.testing.assert_array_equal(copied, whole)
+    layers = aligned_by_hand(particles, copied, saved)
+    for added in layers:
+        viewer.add_layer(added)
+        assert_lies_as(added, layer)
+        assert added.rgb == rgb
+    assert viewer.layers.units == units_before
+    assert layers.stack.data.shape == whole.shape
+    assert layers.averages.data.shape == (2, *whole.shape[1:])
+    moved = np.asarray(layers.stack.data[3])
+    axis = -2 if rgb else -1
+    np.testing.assert_allclose(
+        np.moveaxis(moved, axis, 0)[:-1], np.moveaxis(whole[3], axis, 0)[1:], atol=1e-3
+    )
+    form.detach()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("unit", ["pixel", "nm", "angstrom"])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_objects_around_points_lie_as_their_image(saved, qtbot, dimensions, unit, kind) -> None:
+    viewer = ViewerModel()
+    ndim = dimensions
+    whole = RNG.normal(size=(40,) * ndim).astype(np.float32)
+    data = [whole, whole[(slice(None, None, 2),) * ndim]] if "pyramid" in kind else [whole]
+    data = [da.from_array(one, chunks=16) for one in data] if "dask" in kind else data
+    several = "pyramid" in kind
+    layer = viewer.add_image(
+        data if several else data[0],
+        multiscale=several,
+        scale=(1.5,) * ndim,
+        translate=tuple(range(3, 3 + ndim)),
+        units=(unit,) * ndim,
+        axis_labels=("z", "y", "x")[-ndim:],
+    )
+    places = np.concatenate((RNG.uniform(9, 30, (8, ndim)), [np.full(ndim, 3.0)]))
+    other = "micrometer" if unit == "nm" else unit  # points may come in another unit
+    factor = 1e-3 if unit == "nm" else 1.0
+    world = 1.5 * places + np.arange(3, 3 + ndim)
+    viewer.add_points(world * factor, units=(other,) * ndim, axis_labels=("z", "y", "x")[-ndim:])
+    form = AlignSourceForm(viewer)
+    qtbot.addWidget(form)
+    form.kind.value = "points"
+    form.box_size.setValue(12)
+    particles = form.read()
+    assert particles.left_out == 1
+    np.testing.assert_allclose(particles.positions, places[:8], atol=1e-6)
+    boxes = finish(gather(particles, None))
+    centre = np.floor(places[:8] + 0.5).astype(int)
+    np.testing.assert_array_equal(boxes[(slice(None), *(6,) * ndim)], whole[tuple(centre.T)])
+    layers = aligned_by_hand(particles, boxes, saved)
+    for added in (layers.points, layers.vectors):
+        assert_lies_as(added, layer)
+        viewer.add_layer(added)
+    expected = centre + np.eye(ndim)[-1]  # one pixel along the last axis
+    np.testing.assert_allclose(layers.points.data, expected)
+    assert set(layers.points.features["class"]) == {0, 1}
+    np.testing.assert_array_equal(layers.stack.scale, (1, *(1.5,) * ndim))
+    assert layers.stack.units[1:] == layer.units
+    assert layers.can_be_placed == (ndim == 3)
+    form.detach()
+
+
+def test_many_boxes_go_to_a_nameless_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("napari_equipose.widgets._align_source._IN_MEMORY", 1000)
+    viewer = ViewerModel()
+    data = RNG.normal(size=(9, 8, 8, 8))
+    viewer.add_image(data)
+    form = AlignSourceForm(viewer)
+    boxes = finish(gather(form.read(), tmp_path / "equipose"))
+    assert isinstance(boxes, np.memmap)
+    np.testing.assert_array_equal(boxes, data)
+    assert not list((tmp_path / "equipose").iterdir())
     form.detach()
 
 

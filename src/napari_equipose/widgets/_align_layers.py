@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Layer, Points, Vectors
+from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from .. import __version__
@@ -18,6 +19,7 @@ from ._align_job import Aligned, Placing
 from ._align_source import Particles
 
 _NOT_FEATURES = ("index", "translation_z", "translation_y", "translation_x")
+_CLASS_COLOURS = ["#ff9f40", "#4fc3f7", "#aed581", "#f06292", "#ffd54f", "#9575cd"]
 _FEW = 16  # boxes from which the range of intensities is taken
 
 
@@ -197,8 +199,11 @@ def _metadata(
     }
 
 
-def _coloured(features: pd.DataFrame) -> str:
-    return "class" if "class" in features else "score"
+def _coloured(features: pd.DataFrame) -> Any:
+    """What napari takes for colours: those of the classes, or the name of the score."""
+    if "class" not in features:
+        return "score"
+    return transform_color(_CLASS_COLOURS)[features["class"].to_numpy() % len(_CLASS_COLOURS)]
 
 
 def _limits(data: NDArray[Any]) -> tuple[float, float]:
