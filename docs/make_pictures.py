@@ -107,8 +107,11 @@ def subtomograms(minutes: float | None) -> None:
     panel.settings.classes.value = 2
     click(panel, "equipose.align.start")
     wait(lambda: not panel.is_running, 3600)
+    viewer.layers.remove("truth")
+    viewer.grid.enabled = True  # averages, aligned boxes and boxes side by side
+    viewer.grid.shape = (1, 3)
     viewer.dims.set_point(0, 0)
-    viewer.dims.set_point(1, 128)
+    viewer.dims.set_point(1, 128)  # the middle, in Angstrom
     viewer.reset_view()
     shoot(viewer, "subtomograms-1-aligned")
     for record in notification_manager.records:

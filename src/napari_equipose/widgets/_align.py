@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QPushButton
 
 from ..inference import Progress
 from ..models import choose_device
-from ..training import RunFolder, read_run, unfinished_run, unfinished_runs, write_run
+from ..training import RunFolder
 from ._align_job import (
     Aligned,
     AlignOrder,
@@ -17,20 +17,19 @@ from ._align_job import (
     Clock,
     Learned,
     place,
-    source_of,
 )
 from ._align_layers import AlignedLayers
 from ._align_settings import AlignSettings, ModelForm, WedgeForm, record_of
-from ._align_source import AlignSourceForm, Particles
+from ._align_source import AlignSourceForm
+from ._align_training import new_training, resumed_training, training_to_resume
 from ._align_view import AlignView, Stage
 from ._forms import Fold, Form
 from ._learning import LearningView
 from ._model_choice import ModelChoice, ask_for_model
 from ._models import ModelFacts, shelf
-from ._panel import Panel, new_model_path, short, user_folder
-from ._preferences import read_preferences
-from ._train_job import Order, time_left
-from ._worker import Ending, job_threads
+from ._panel import Panel, short, user_folder
+from ._train_job import time_left
+from ._worker import Ending
 
 if TYPE_CHECKING:
     import napari
@@ -168,44 +167,19 @@ class AlignWidget(Panel):
         shelved = None if name is None else shelf[name]
         training = None
         if resumed is not None:
-            training = self._resumed(resumed)
+            training = resumed_training(resumed, self._device)
         elif shelved is None:
-            training = self._new_training(particles, wedge)
+            training = new_training(self.settings, self.training, particles, wedge)
         return AlignOrder(
             particles=particles,
             config=self.settings.read(volumes=volumes),
             wedge=wedge,
-            device=self.settings.device.value,
+            device=self._device,
             folder=user_folder(),
             saved=None if shelved is None else shelved.saved,
             model_name=name or (training.output.stem if training else ""),
             training=training,
         )
-
-    def _new_training(self, particles: Particles, wedge: Any) -> Order:
-        run = self.settings.read_run(
-            self.training,
-            wedge,
-            box_size=particles.shape[1],
-            dimensions=particles.dimensions,
-            channels=3 if particles.rgb else 1,
-            n_images=particles.shape[0],
-        )
-        output = new_model_path(particles.name)
-        images = (particles.path,) if particles.path else ()
-        run = replace(run, images=images, output=str(output), threads=job_threads())
-        return Order(
-            run=run,
-            source=source_of(particles),
-            output=output,
-            own_process=read_preferences().own_process,
-        )
-
-    def _resumed(self, folder: RunFolder) -> Order:
-        run = replace(read_run(folder.run_file), device=self.settings.device.value)
-        write_run(folder.run_file, run)
-        own = read_preferences().own_process
-        return Order(run=run, output=folder.model, own_process=own)
 
     def _resume(self) -> None:
         folder = self._run_to_resume()
@@ -214,7 +188,9 @@ class AlignWidget(Panel):
         try:
             order = self._order
             if order is not None and order.training and order.training.output == folder.model:
-                order = replace(order, training=self._resumed(folder), device=self._device)
+                order = replace(
+                    order, training=resumed_training(folder, self._device), device=self._device
+                )
             else:
                 order = self._new_order(folder)
         except Exception as error:
@@ -223,18 +199,7 @@ class AlignWidget(Panel):
         self._begin(order)
 
     def _run_to_resume(self) -> RunFolder | None:
-        """The last training of this session that is not done, else the latest of its kind."""
-        if self._order is not None and self._order.training is not None:
-            own = unfinished_run(RunFolder.of(self._order.training.output))
-            if own is not None and own.can_resume:
-                return own.folder
-        for run in unfinished_runs(user_folder()):
-            try:
-                if run.can_resume and read_run(run.folder.run_file).model == "harmony":
-                    return run.folder
-            except Exception:  # one that can't be read is not offered
-                continue
-        return None
+        return training_to_resume(None if self._order is None else self._order.training)
 
     @property
     def _device(self) -> str:

@@ -24,7 +24,7 @@ from ..models import SavedModel, load_model
 from ._align_source import Particles, gather
 from ._align_view import Stage
 from ._queue import take_turn
-from ._train_job import Order, Source, learn
+from ._train_job import Order, learn
 
 
 class Learned(NamedTuple):
@@ -149,11 +149,6 @@ class AlignRun:
         if found is None:
             return Aligned(saved, None, None, 0)
         return Aligned(saved, self._boxes, found.alignment, found.iteration)
-
-
-def source_of(particles: Particles) -> Source:
-    """Boxes as a training takes them; they are given when they have been read."""
-    return Source(particles.name, particles.record, stack=particles.data)
 
 
 def _mean(boxes: NDArray[Any]) -> NDArray[np.float32]:

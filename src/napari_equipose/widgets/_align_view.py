@@ -24,13 +24,14 @@ class ShellCurve(pg.PlotWidget):
 
     def __init__(self) -> None:
         super().__init__(background=None)
-        self.setMinimumHeight(130)
-        self.setMaximumHeight(170)
+        self.setMinimumHeight(150)
+        self.setMaximumHeight(180)
         self.setMenuEnabled(False)
         self.hideButtons()
         self.setMouseEnabled(x=False, y=False)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
+        self.getPlotItem().getAxis("bottom").enableAutoSIPrefix(False)  # no thousandths of 1/nm
         grey = pg.mkPen("#9aa0a6", style=Qt.PenStyle.DashLine)
         self.addItem(pg.InfiniteLine(_THRESHOLD, angle=0, pen=grey))
         self._curve = self.plot(pen=pg.mkPen("#ff9f40", width=2))
@@ -76,13 +77,7 @@ class Stage(NamedTuple):
 
 
 class AlignView(QWidget):
-    """Unaligned mean and average, their curve, and a slider through the particles.
-
-    Parameters
-    ----------
-    voxel : callable
-        Gives the length of a pixel and its unit.
-    """
+    """Unaligned mean and average, their curve, and a slider through the particles."""
 
     _TIPS = (
         "The mean of all boxes as they were cut; of volumes the sections across z, y and x.",
@@ -117,6 +112,7 @@ class AlignView(QWidget):
             "The particle that is shown before and after; the layers' own slider goes through\n"
             "all of them too.",
         )
+        self.resolution.setWordWrap(True)
         pictures = QGridLayout()
         pictures.setHorizontalSpacing(6)
         pictures.setVerticalSpacing(2)

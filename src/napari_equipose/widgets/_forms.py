@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -230,10 +230,18 @@ class VerticalScroll(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(content)
+        content.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:
+        """Become wider where what is in it does, because something is shown that was hidden."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
     def minimumSizeHint(self) -> QSize:
         return QSize(self.sizeHint().width(), 200)
 
     def sizeHint(self) -> QSize:
         content = self.widget().minimumSizeHint()
-        return QSize(max(content.width(), 330) + 12, content.height())
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(max(content.width(), 330) + max(bar, 12), content.height())
