@@ -11,12 +11,13 @@ from ..geometry import Poses3D, smooth_disc_mask
 from ..models import SavedModel, choose_device
 from ._aligned_stack import AlignedStack
 from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
-from ._averages import Chosen, Frame, Wedges, sum_halves, wedges_of
+from ._averages import Chosen, Frame, Sums, Wedges, sum_halves, wedges_of
 from ._encode import Encoding
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._progress import Notice, Progress, Watched
 from ._refinement_plan import RefinementConfig
 from ._subtomogram_refinement import LEAST_VOLUMES, Refinement, refine_step_by_step
+from ._symmetry_axes import find_axes
 
 _MOST_HYPOTHESES = 8  # of the model, that a local search begins at
 _BATCH = 8  # volumes
@@ -88,18 +89,36 @@ class ClassVolumes(NamedTuple):
         n = len(self.half)
         return n >= LEAST_VOLUMES and 1 < self.half.sum() < n - 1
 
+    def about_axes(
+        self, poses: Poses3D, settings: RefinementConfig
+    ) -> Generator[Progress, None, Poses3D]:
+        """Lay poses (n, ...) of a model, whose frame is arbitrary, about the axes of a symmetry."""
+        frame = Frame.of(self.stack.shape[-1], settings.symmetry, settings.mask_radius)
+        if len(frame.group) == 1:
+            return poses
+        so_far, plain = Progress(0, len(self.half), "symmetry"), frame.without_symmetry()
+        totals = yield from self.add_up(self.poses, plain, so_far)
+        return poses.compose(find_axes(plain.density(totals[0].plus(totals[1])), frame))
+
+    def add_up(
+        self, poses: Poses3D, frame: Frame, so_far: Progress
+    ) -> Generator[Progress, None, list[Sums]]:
+        """Add up each half at some poses."""
+        return sum_halves(self.stack, poses, self.half, self.wedge, frame, so_far)
+
     def average(
         self, settings: RefinementConfig
     ) -> Generator[Progress | Refinement, None, Refinement]:
         """Average them where they are, in place of a refinement."""
         frame = Frame.of(self.stack.shape[-1], settings.symmetry, settings.mask_radius)
+        poses = yield from self.about_axes(self.poses, settings)
         so_far = Progress(0, len(self.half), "averages")
-        totals = yield from sum_halves(self.stack, self.poses, self.half, self.wedge, frame, so_far)
+        totals = yield from self.add_up(poses, frame, so_far)
         halves = np.stack([frame.density(total).numpy() for total in totals])
         average = frame.density(totals[0].plus(totals[1])).numpy()
         correlation = fourier_shell_correlation(*halves)
         unscored = np.zeros(len(self.half), np.float32)
-        return Refinement(self.poses, unscored, self.half, halves, average, correlation)
+        return Refinement(poses, unscored, self.half, halves, average, correlation)
 
 
 def align_volumes(
@@ -125,6 +144,7 @@ def align_volumes(
         start = None
         if config.search == "local":
             start = yield from _propose(saved, part, device)
+            start = yield from part.about_axes(start, settings)
         job = refine_step_by_step(part.stack, start, part.wedge, settings, part.half)
     prefix, iteration = "" if stand.label is None else f"class {name + 1}, ", 0
     steps = Watched(job)
