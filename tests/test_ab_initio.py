@@ -62,7 +62,7 @@ def boxes(mixture: Subtomograms) -> Tensor:
 
 @pytest.fixture(scope="module")
 def found(boxes: Tensor) -> Structures:
-    config = AbInitioConfig(structures=2, particles=EACH, max_shift=1.5)
+    config = AbInitioConfig(structures=2, particles=EACH, rounds=1, max_shift=1.5)
     return finish(
         ab_initio(lambda rows: boxes[torch.from_numpy(rows), 0], len(boxes), MissingWedge(), config)
     )
@@ -114,7 +114,7 @@ def test_twice_the_same_structure_is_joined() -> None:
 def test_too_few_volumes_and_odd_settings_are_refused(boxes: Tensor) -> None:
     with pytest.raises(InputError, match="at least 8 volumes"):
         next(ab_initio(lambda rows: boxes[torch.from_numpy(rows), 0], 7))
-    for setting in ({"structures": 0}, {"particles": 2}, {"max_shift": 0.0}):
+    for setting in ({"structures": 0}, {"particles": 2}, {"rounds": 0}, {"max_shift": 0.0}):
         with pytest.raises(InputError, match=next(iter(setting))):
             AbInitioConfig(**setting)
 

@@ -27,6 +27,8 @@ class AbInitioConfig:
     """At most. Better too many than too few: what turns out alike is joined."""
     particles: int = 24
     """Volumes that are looked at, for each structure."""
+    rounds: int = 2
+    """In which so many volumes choose among the structures, before all do."""
     labelled: int = 1000
     """At most so many volumes are given a pose and a structure at the end."""
     alike: float = 0.92
@@ -40,6 +42,8 @@ class AbInitioConfig:
             raise InputError(f"structures must be at least 1, got {self.structures}.")
         if self.particles < LEAST_GROUP:
             raise InputError(f"particles must be at least {LEAST_GROUP}, got {self.particles}.")
+        if self.rounds < 1:
+            raise InputError(f"rounds must be at least 1, got {self.rounds}.")
         if not self.max_shift > 0:
             raise InputError(f"max_shift must be positive, got {self.max_shift:g}.")
 
@@ -101,11 +105,13 @@ def ab_initio(
     coarse = coarseness(size)
     search = StructureSearch(wedge, config.max_shift * coarse)
     small = torch.cat([reduced(read(part)) for part in np.array_split(many, -(-len(many) // 16))])
-    averages = yield from _alone(small[: len(few)], wedge, search.reach, config)
-    poses, label, _ = yield from search.compare(small[: len(few)], averages, "sorting")
-    averages, label = search.average(small[: len(few)], poses, label)
-    averages = search.join(averages, np.bincount(label[label >= 0]), config.alike)
-    poses, label, score = yield from search.compare(small, averages, "sorting again")
+    averages = yield from _alone(small, wedge, search.reach, config)
+    for number in range(config.rounds):
+        message = f"sorting, round {number + 1} of {config.rounds}"
+        poses, label, _ = yield from search.compare(small[: len(few)], averages, message)
+        averages, label = search.average(small[: len(few)], poses, label)
+        averages = search.join(averages, np.bincount(label[label >= 0]), config.alike)
+    poses, label, score = yield from search.compare(small, averages, "sorting all")
     averages, label = search.average(small, poses, label)
     poses = poses._replace(translation=poses.translation / coarse)
     return Structures(torch.stack(averages).numpy(), many, label, poses, score)

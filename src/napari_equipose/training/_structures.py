@@ -80,6 +80,15 @@ def begin_with_structures(
     return contents
 
 
+def keep_structures(model: Any) -> None:
+    """Let training change no more what a model draws.
+
+    The encoder tells like structures apart less well than the search did, and the decoder would
+    come to draw mixtures of them.
+    """
+    model.decoder.requires_grad_(False)
+
+
 class _Pupil:
     """A model that is taught what a search found."""
 

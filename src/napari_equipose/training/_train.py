@@ -2,7 +2,6 @@
 
 import csv
 import platform
-import time
 from collections.abc import Generator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_chec
 from ._fit import fit
 from ._reports import EpochReport, StepReport
 from ._schedule import TrainingState
-from ._structures import begin_with_structures
+from ._structures import begin_with_structures, keep_structures
 from ._training_config import TrainingConfig
 
 
@@ -118,13 +117,13 @@ def train(
         "versions": {name: version(name) for name in ("napari-equipose", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
-    if config.structures and state.last and output.is_file():
-        record["structures"] = load_model(output).record.get("structures")
     try:
-        if config.structures and not state.last:
-            began = time.monotonic()
+        if config.structures and state.last:
+            record["structures"] = load_model(output).record["structures"]
+        elif config.structures:
             record["structures"] = yield from begin_with_structures(model, boxes, config)
-            state.seconds = time.monotonic() - began
+        if config.structures:
+            keep_structures(model)
         for report in fit(model, boxes, config, state, ctf=ctf):
             if isinstance(report, EpochReport):
                 log.add(report)
