@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from napari_equipose._memory import keep_memory
-from napari_equipose.inference import Watched
+from napari_equipose.inference import Progress, Watched
 from napari_equipose.models import SavedModel
 from napari_equipose.training import EpochReport, PreparedRun, TrainingRun, train_prepared
 
@@ -37,7 +37,11 @@ def learn(
             source={"run": asdict(run)},
         )
     )
+    message = ""
     for report in job:
+        if isinstance(report, Progress) and report.message != message:
+            message = report.message
+            print(message, file=sys.stderr)
         if not isinstance(report, EpochReport):
             continue
         print(

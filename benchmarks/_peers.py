@@ -23,8 +23,12 @@ from napari_equipose.geometry import (
     smooth_ball_mask,
 )
 
-ACRYO_SEARCHES = ((20.0, 10.0), (8.0, 4.0), (3.0, 1.5))
-"""Degrees about each axis, and their step; after each search a new average is made."""
+ACRYO_SEARCHES = ((20.0, 10.0, 0.12), (8.0, 4.0, 0.2), (3.0, 1.5, 0.25))
+"""Degrees about each axis, their step, and the finest detail compared, in cycles per voxel.
+
+After each search a new average is made. Each particle is part of it: without a limit, noise finds
+itself and nothing turns.
+"""
 _GAP = 24  # voxels between particles, so that none sees another when it turns
 
 
@@ -59,13 +63,14 @@ def acryo_poses(
         tomogram, molecules, order=1, output_shape=(side,) * 3, tilt_model=single_axis(tilts, "y")
     )
     mask = smooth_ball_mask(side, side / 2 - 3, 3.0).numpy()
-    for reach, step in ACRYO_SEARCHES:
+    for reach, step, finest in ACRYO_SEARCHES:
         loader = loader.align(
             loader.average(wedge_weighting=True),
             mask=mask,
             max_shifts=3.0,
             alignment_model=ZNCCAlignment,
             rotations=((reach, step),) * 3,
+            cutoff=finest,
         )
     found = loader.molecules
     return Poses3D(
