@@ -323,7 +323,7 @@ def test_bad_input_of_train_is_one_line(work: Path, tmp_path: Path) -> None:
         ((stack, "--set", "dimensions=2"), "dimensions is 3, from the images"),
         ((stack, "--set", "fields=8"), "no setting 'fields' of harmony (it is one of target-vae)"),
         ((stack, "--likelihood", "gaussian"), "harmony knows no likelihood"),
-        ((stack, "--box-size", 16), "from a stack of boxes, not from large images"),
+        ((stack, "--box-size", 16), "finds objects in volumes"),
         ((stack, "--ctf"), "harmony knows no ctf"),
     ]
     target = tmp_path / "m.safetensors"

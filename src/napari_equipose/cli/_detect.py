@@ -1,8 +1,9 @@
 """``equipose detect``."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,14 +14,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..inference import Picks
+    from ..inference import Notice, Picks, Picks3D, Progress
 
 SUFFIXES = (".csv", ".star")
 
 
 def detect(
     model: ModelFile,
-    images: Annotated[list[Path], typer.Argument(help="Large images.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Large images; for a model of volumes, tomograms.", metavar="IMAGE..."),
+    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -47,12 +51,12 @@ def detect(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Find every object of large images: position, rotation, score and content."""
+    """Find every object of large images or tomograms: position, rotation, score and content."""
     import numpy as np
 
     from .. import inference, io
     from ..models import load_model
-    from ..training import about, read_large_image
+    from ..training import about, read_large_image, read_volume
     from ._inputs import read_classes
 
     tables = table_paths(images, output, table_format)
@@ -63,22 +67,31 @@ def detect(
         config = replace(config, threshold=threshold)
     display = Display(quiet=quiet, as_json=as_json)
 
+    in_space = 3 in saved.model.capabilities.dimensions
+
     def write(
-        name: Path, path: Path, picks: "Picks", label: "NDArray[np.integer] | None" = None
+        name: Path,
+        path: Path,
+        picks: "Picks | Picks3D",
+        label: "NDArray[np.integer] | None" = None,
     ) -> None:
         table = io.pick_table(
             str(name), picks.positions, picks.rotation, picks.score, picks.content, label
         )
         io.write_table(path, table, pixel_size=pixel_size[name])
 
+    def job(data: "NDArray[Any]") -> "Generator[Progress | Notice, None, Picks | Picks3D]":
+        if in_space:
+            return inference.detect_volume(saved, data, config, device=device)
+        return inference.detect(saved, data, config, device=device)
+
     pixel_size: dict[Path, float | None] = {}
-    found: dict[Path, Picks] = {}
+    found: dict[Path, Picks | Picks3D] = {}
     for name, path in zip(images, tables, strict=True):
-        image = read_large_image(name)
+        image = read_volume(name) if in_space else read_large_image(name)
         pixel_size[name] = image.pixel_size
         with about(name):
-            job = inference.detect(saved, image.data, config, device=device)
-            found[name] = display.run(job, name.name)
+            found[name] = display.run(job(image.data), name.name)
         write(name, path, found[name])  # at once, so that an interrupt keeps it
     content = np.concatenate([picks.content for picks in found.values()])
     if k is not None and len(content):

@@ -17,8 +17,8 @@ def train(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), of volumes for harmony, or "
-            "with --box-size one or more large images.",
+            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), of volumes for harmony; or "
+            "with --box-size one or more large images, for harmony tomograms.",
             metavar="IMAGES",
             show_default=False,
         ),
@@ -29,7 +29,9 @@ def train(
     ] = None,
     box_size: Annotated[
         int | None,
-        typer.Option(min=8, help="Find objects in large images, in boxes of so many pixels."),
+        typer.Option(
+            min=8, help="Find objects in large images or tomograms, in boxes of so many pixels."
+        ),
     ] = None,
     polarity: Annotated[
         str | None,
@@ -88,7 +90,7 @@ def train(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Learn objects from a stack of boxes, or from large images, without labels.
+    """Learn objects from a stack of boxes, or from large images or tomograms, without labels.
 
     Writes the model file M.safetensors, always the best so far, M.log.csv with one row an epoch,
     and the folder M.run with all that is needed to go on or to do it again: after an interrupt

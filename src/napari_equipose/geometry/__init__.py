@@ -19,7 +19,7 @@
 Rooms above rely on these; nothing here knows of models, files or viewers.
 """
 
-from ._boxes import extract_boxes
+from ._boxes import extract_boxes, extract_cubes
 from ._ctf import ContrastTransfer
 from ._errors import InputError
 from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
@@ -47,6 +47,7 @@ __all__ = [
     "box_centre",
     "centred_grid",
     "extract_boxes",
+    "extract_cubes",
     "fourier_ball",
     "fourier_crop",
     "fourier_grid",

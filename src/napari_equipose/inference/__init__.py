@@ -8,6 +8,7 @@ from ._at_rest import average, bring_to_rest
 from ._averages import average_volumes
 from ._cluster import cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
+from ._detect_volume import Picks3D, calibrate_volumes, detect_volume
 from ._encode import Encoding, encode, least_score
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._frames import agree_on_frames
@@ -18,6 +19,7 @@ from ._progress import Notice, Progress, Watched, finish
 from ._refinement_plan import RefinementConfig
 from ._subtomogram_refinement import Refinement, refine
 from ._threshold import calibrate, suggest_threshold
+from ._volume_candidates import VolumeCandidates, propose_in_volume, propose_in_volumes
 
 __all__ = [
     "AbInitioConfig",
@@ -31,11 +33,13 @@ __all__ = [
     "IsolatedBoxes",
     "Notice",
     "Picks",
+    "Picks3D",
     "Progress",
     "Refinement",
     "RefinementConfig",
     "ShellCorrelation",
     "Structures",
+    "VolumeCandidates",
     "Watched",
     "ab_initio",
     "agree_on_frames",
@@ -44,8 +48,10 @@ __all__ = [
     "average_volumes",
     "bring_to_rest",
     "calibrate",
+    "calibrate_volumes",
     "cluster",
     "detect",
+    "detect_volume",
     "encode",
     "finish",
     "fourier_shell_correlation",
@@ -53,6 +59,8 @@ __all__ = [
     "least_score",
     "long_axis",
     "place_back",
+    "propose_in_volume",
+    "propose_in_volumes",
     "refine",
     "suggest_threshold",
     "threshold_of",

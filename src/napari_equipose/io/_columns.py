@@ -12,13 +12,13 @@ Kind = Literal["poses", "picks"]
 
 
 def dimensions_of(table: pd.DataFrame) -> int:
-    """Tell poses in space, 3, from those in the plane, 2."""
-    return 3 if "translation_z" in table else 2
+    """Tell poses and picks in space, 3, from those in the plane, 2."""
+    return 3 if {"translation_z", "z"} & set(table.columns) else 2
 
 
 def place_of(kind: Kind, dimensions: int) -> list[str]:
     """Names of the columns that say where: of a pose from the centre of its box."""
-    axes = "zyx"[-dimensions:] if kind == "poses" else "yx"
+    axes = "zyx"[-dimensions:]
     return [f"translation_{axis}" if kind == "poses" else axis for axis in axes]
 
 
@@ -98,10 +98,10 @@ def pick_table(
     ----------
     image : str
         Name of the image; RELION wants the path from its project's folder.
-    positions : array, shape (n, 2)
-        (y, x) pixel indices, 0-based, integer at pixel centres.
-    rotation : array, shape (n,), optional
-        Radians, counter-clockwise as displayed.
+    positions : array, shape (n, 2) or (n, 3)
+        ((z,) y, x) pixel indices, 0-based, integer at pixel centres.
+    rotation : array, shape (n,) or (n, 3, 3), optional
+        Radians, counter-clockwise as displayed; in volumes matrices that act on (z, y, x).
     score : array, shape (n,), optional
     content : array, shape (n, d), optional
     classes : array of int, shape (n,), optional
@@ -110,15 +110,21 @@ def pick_table(
     -------
     DataFrame
         ``image, y, x, rotation, score, class, content_0, ...``; ``rotation`` in degrees in
-        [-180, 180), what is not known empty.
+        [-180, 180), what is not known empty. In volumes ``z`` comes before, and RELION's angles
+        ``rot, tilt, psi`` in degrees stand in place of ``rotation``.
     """
-    positions = np.asarray(positions, np.float64).reshape(-1, 2)
-    columns: dict[str, Any] = {
-        "image": pd.array([image] * len(positions), dtype="str"),
-        "y": positions[:, 0],
-        "x": positions[:, 1],
-    }
-    return pd.DataFrame(columns | _shared(len(positions), rotation, score, content, classes))
+    positions = np.asarray(positions, np.float64)
+    dimensions = 3 if positions.shape[1:] == (3,) else 2
+    positions = positions.reshape(-1, dimensions)
+    n = len(positions)
+    columns: dict[str, Any] = {"image": pd.array([image] * n, dtype="str")}
+    columns |= dict(zip(place_of("picks", dimensions), positions.T, strict=True))
+    if dimensions == 2:
+        return pd.DataFrame(columns | _shared(n, rotation, score, content, classes))
+    angles = np.full((n, 3), np.nan) if rotation is None else rotations_to_relion(rotation)
+    shared = _shared(n, None, score, content, classes)
+    del shared["rotation"]
+    return pd.DataFrame(columns | dict(zip(angles_of(3), angles.T, strict=True)) | shared)
 
 
 def _shared(

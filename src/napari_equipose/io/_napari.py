@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ..geometry import InputError
-from ._columns import pick_table
+from ..geometry import InputError, rotations_from_relion
+from ._columns import angles_of, dimensions_of, pick_table, place_of
 from ._images import read_image
 from ._mrc import MRC_SUFFIXES, write_mrc
 from ._relion import star_to_picks
@@ -73,11 +74,12 @@ def _stack(stack: ParticleStack) -> LayerData:
 
 
 def _points(path: Path, picks: pd.DataFrame, pixel_size: float | None) -> LayerData:
-    features = picks.drop(columns=["y", "x"]).dropna(axis="columns", how="all")
+    axes = place_of("picks", dimensions_of(picks))
+    features = picks.drop(columns=axes).dropna(axis="columns", how="all")
     features = features.astype({"class": np.int64} if "class" in features else {})
-    meta = _placed("yx", pixel_size) | {"name": path.stem, "features": features}
+    meta = _placed("".join(axes), pixel_size) | {"name": path.stem, "features": features}
     style = {"face_color": "transparent", "border_color": "yellow", "size": 20}
-    return picks[["y", "x"]].to_numpy(np.float64), meta | style, "points"
+    return picks[axes].to_numpy(np.float64), meta | style, "points"
 
 
 def _placed(axes: str, pixel_size: float | None) -> dict[str, Any]:
@@ -96,23 +98,26 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
 
     Positions are in the layer's own pixels, which are those of the image it was made from. Points
     that are hidden are left out; of points found in one slice of a series, (y, x) is written.
+    Points in space are those of a volume where their features are its angles, or its record says.
     """
     record = meta.get("metadata", {}).get("equipose", {})
     positions = np.asarray(data, np.float64)
     features = pd.DataFrame(meta.get("features"))
     shown = np.broadcast_to(np.asarray(meta.get("shown", True), bool), len(positions))
     positions, features = positions[shown], features[shown] if len(features) else features
+    in_space = set(angles_of(3)) <= set(features) and positions.shape[-1] == 3
     if positions.ndim == 2 and positions.shape[1] == 2 + len(record.get("slice", ())):
         positions = positions[:, -2:]
-    if positions.ndim != 2 or positions.shape[1] != 2:
+    if positions.ndim != 2 or positions.shape[1] != 2 + in_space:
         raise InputError(
-            f"{path}: points in {positions.shape[-1]} dimensions can't be written; wanted (y, x)."
+            f"{path}: points in {positions.shape[-1]} dimensions can't be written; wanted (y, x), "
+            "or (z, y, x) with the features rot, tilt and psi."
         )
     contents = [name for name in features if str(name).startswith("content_")]
     table = pick_table(
         str(record.get("image", meta.get("name", ""))),
         positions,
-        np.radians(features["rotation"].to_numpy(np.float64)) if "rotation" in features else None,
+        _rotation(features, in_space),
         features.get("score"),
         features[contents] if contents else None,
         features["class"].astype("Int64") if "class" in features else None,
@@ -122,6 +127,16 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
     box_size = record.get("box_size") or round(float(np.median(meta.get("size", 0.0))))
     write_table(path, table, pixel_size=_pixel_size(meta), box_size=box_size or None)
     return [path]
+
+
+def _rotation(features: pd.DataFrame, in_space: bool) -> NDArray[np.float64] | None:
+    """Rotations of points, of whose features some are angles in degrees."""
+    if in_space:
+        return rotations_from_relion(features[angles_of(3)].to_numpy(np.float64))
+    if "rotation" not in features:
+        return None
+    radians: NDArray[np.float64] = np.radians(features["rotation"].to_numpy(np.float64))
+    return radians
 
 
 def napari_write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

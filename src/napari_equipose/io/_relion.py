@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ._columns import angles_of, dimensions_of
+from ._columns import angles_of, dimensions_of, place_of
 from ._stacks import ParticleStack
 from ._star import StarFile, pixel_sizes, with_optics
 
@@ -64,13 +64,10 @@ def poses_to_star(
 
 def picks_to_star(picks: pd.DataFrame, pixel_size: float | None = None) -> StarFile:
     """Picks as RELION's particle coordinates."""
-    particles = pd.DataFrame(
-        {
-            "rlnMicrographName": picks["image"].to_numpy(),
-            "rlnCoordinateX": picks["x"].to_numpy(np.float64),
-            "rlnCoordinateY": picks["y"].to_numpy(np.float64),
-        }
-    )
+    columns = {"rlnMicrographName": picks["image"].to_numpy()}
+    for axis in reversed(place_of("picks", dimensions_of(picks))):
+        columns[f"rlnCoordinate{axis.upper()}"] = picks[axis].to_numpy(np.float64)
+    particles = pd.DataFrame(columns)
     star = StarFile(_with_results(particles, picks), None)
     return with_optics(star, _known(pixel_size, "the image"), None)
 
@@ -127,13 +124,16 @@ def _are_volumes(star: StarFile) -> bool:
 
 
 def star_to_picks(star: StarFile, path: Path) -> pd.DataFrame:
-    """Positions in micrographs, in the micrographs' pixels."""
+    """Positions in micrographs, or with a ``rlnCoordinateZ`` in tomograms, in their pixels."""
     particles = star.particles
     if not {"rlnCoordinateX", "rlnCoordinateY"} <= set(particles.columns):
         raise InputError(f"{path} has no rlnCoordinateX and rlnCoordinateY: it lists no positions.")
-    places = {"y": particles["rlnCoordinateY"], "x": particles["rlnCoordinateX"]}
+    dimensions = 3 if "rlnCoordinateZ" in particles else 2
+    axes = place_of("picks", dimensions)
+    places = {axis: particles[f"rlnCoordinate{axis.upper()}"] for axis in axes}
     images = particles.get("rlnMicrographName", pd.Series("", particles.index))
-    return pd.DataFrame({"image": images.astype("str"), **places}).assign(**_results(particles))
+    found = pd.DataFrame({"image": images.astype("str"), **places})
+    return found.assign(**_results(particles, dimensions))
 
 
 def _results(particles: pd.DataFrame, dimensions: int = 2) -> "dict[str, pd.Series[float]]":

@@ -60,6 +60,8 @@ def write_table(
         write_star(path, poses_to_star(table, stack, pixel_size))
     elif suffix in (".box", ".txt") and kind == "poses":
         raise InputError(f"{path}: {suffix} files hold picks; write poses as .csv or .star.")
+    elif suffix in (".box", ".txt") and dimensions_of(table) == 3:
+        raise InputError(f"{path}: {suffix} files hold picks in a plane; write .csv or .star.")
     elif suffix == ".box":
         if box_size is None:
             raise InputError(f"{path}: a .box file needs the box size in pixels.")

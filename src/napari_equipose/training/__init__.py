@@ -5,9 +5,10 @@ from ._failure import ChildFault, Failure, explain
 from ._fit import fit
 from ._harmony_presets import HarmonyPreset, harmony_preset
 from ._in_child import train_in_child
-from ._inputs import about, read_large_image
+from ._inputs import about, read_large_image, read_volume
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
+from ._prepare_volumes import prepare_volumes
 from ._presets import Preset, preset
 from ._proposals import Candidates, propose, propose_many
 from ._reports import EpochReport, Report, Started, StepReport, describe
@@ -50,11 +51,13 @@ __all__ = [
     "harmony_preset",
     "prepare_images",
     "prepare_stack",
+    "prepare_volumes",
     "preset",
     "propose",
     "propose_many",
     "read_large_image",
     "read_run",
+    "read_volume",
     "train",
     "train_in_child",
     "train_prepared",

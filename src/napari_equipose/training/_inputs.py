@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..geometry import InputError
 from ..io import ImageFile, ParticleStack, read_ctf, read_image, read_stack, read_table
 from ._prepare_run import PreparedRun, prepare_images, prepare_stack
+from ._prepare_volumes import prepare_volumes
 from ._run_file import TrainingRun
 
 _SAMPLE = 2**22
@@ -49,6 +50,31 @@ def read_large_image(path: str | Path) -> ImageFile:
     return image
 
 
+def read_volume(path: str | Path) -> ImageFile:
+    """Read one volume (z, y, x), such as a tomogram.
+
+    Raises
+    ------
+    InputError
+        If the file holds something else.
+    """
+    image = read_image(path)
+    if image.axes == "nyx":  # planes that are not named, or an MRC file that says it wrongly
+        image = image._replace(axes="zyx")
+    if image.axes != "zyx":
+        raise InputError(
+            f"{path} has shape {image.data.shape}; this kind of model finds objects in volumes "
+            "(z, y, x), target-vae in images. A stack of boxes goes without --box-size, to train "
+            "and to encode."
+        )
+    return image
+
+
+def read_large(path: str | Path, run: TrainingRun) -> ImageFile:
+    """Read a large image, or a volume where the kind of model is of these."""
+    return read_volume(path) if run.model == "harmony" else read_large_image(path)
+
+
 def read_positions(path: str | Path) -> NDArray[np.float64]:
     """Read the columns (y, x) of a table, shape (n, 2).
 
@@ -64,7 +90,7 @@ def read_positions(path: str | Path) -> NDArray[np.float64]:
 
 
 class RunInputs:
-    """The inputs of a run: large images or one stack of boxes, not read yet where files allow.
+    """The inputs of a run: large images, volumes, or one stack, not read yet where files allow.
 
     Raises
     ------
@@ -90,7 +116,7 @@ class RunInputs:
             return
         if run.ctf:
             raise InputError("a CTF is for a stack of particles in a STAR file, not large images.")
-        self.arrays = [read_large_image(name).data for name in run.images]
+        self.arrays = [read_large(name, run).data for name in run.images]
         if run.positions:
             if len(run.images) > 1:
                 raise InputError("positions are for one image; give one, or no positions.")
@@ -112,10 +138,12 @@ class RunInputs:
         Raises
         ------
         InputError
-            As `prepare_stack` and `prepare_images` do.
+            As `prepare_stack`, `prepare_images` and `prepare_volumes` do.
         """
         run, stack = self.run, self.stack
         with about(", ".join(run.images)):
+            if stack is None and run.model == "harmony":
+                return prepare_volumes(run, self.arrays)
             if stack is None:
                 positions = None if self.positions is None else [self.positions]
                 return prepare_images(run, self.arrays, positions)
@@ -144,7 +172,7 @@ def _with_tilts(run: TrainingRun, stack: ParticleStack) -> TrainingRun:
 def holds(path: str, data: Any, run: TrainingRun) -> bool:
     """Whether the file of a run's image holds the very pixels that are in memory."""
     try:
-        file = read_stack(path).images if run.box_size is None else read_large_image(path).data
+        file = read_stack(path).images if run.box_size is None else read_large(path, run).data
         if file.shape != data.shape or file.dtype != data.dtype:
             return False
         return np.array_equal(np.asarray(file), np.asarray(data), equal_nan=data.dtype.kind == "f")

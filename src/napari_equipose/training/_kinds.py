@@ -48,8 +48,7 @@ KINDS = {
     "target-vae": Kind(TargetVAEConfig, 2, _target_vae, {}),
     "harmony": Kind(
         *(HarmonyConfig, 1, _harmony),
-        {"box_size": None, "positions": ""}
-        | {"polarity": "either", "likelihood": "auto", "ctf": False},
+        {"positions": "", "likelihood": "auto", "ctf": False},
     ),
 }
 

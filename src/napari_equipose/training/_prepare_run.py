@@ -32,10 +32,11 @@ class PreparedRun(NamedTuple):
     training_config: TrainingConfig
     normalisation: Normalisation
     positions: list[NDArray[np.float32]]
-    """For each large image the centres (y, x) of its boxes, in pixels; empty for a stack."""
+    """For each large image or volume the centres ((z,) y, x) of its boxes, in pixels; empty for a
+    stack."""
     images: tuple[NDArray[Any], ...] = ()
-    """Large images to look at again with what was learnt from the first boxes; none for a stack
-    or for boxes around given positions."""
+    """Large images or volumes to look at again with what was learnt from the first boxes; none for
+    a stack or for boxes around given positions."""
     ctf: ContrastTransfer | None = None
     """Of each box of a stack."""
 
@@ -96,6 +97,8 @@ def prepare_images(
     InputError
         If an image or a setting can't be used, or no candidate is found.
     """
+    if run.model == "harmony":
+        raise InputError("harmony finds objects in volumes; learn those of images with target-vae.")
     if run.box_size is None:
         raise InputError("a box size is wanted to find objects in large images.")
     if len({image.ndim for image in images}) > 1:

@@ -18,6 +18,7 @@ from ..inference import (
     Progress,
     agree_on_frames,
     calibrate,
+    calibrate_volumes,
     isolate,
     least_score,
 )
@@ -47,7 +48,7 @@ def train_prepared(
     resume: bool = False,
     source: dict[str, Any] | None = None,
 ) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
-    """Train as `train` does; on large images in two rounds.
+    """Train as `train` does; on large images in two rounds, on volumes in one.
 
     Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
     one typical object from the middle of the boxes, its content held at zero; the middle is two
@@ -82,7 +83,7 @@ def train_prepared(
     settings["normalisation"] = prepared.normalisation
     model, whole = prepared.model_config, prepared.training_config
     again = resume and checkpoint_path(output).exists()
-    if not prepared.images:
+    if not prepared.images or _are_volumes(prepared):
         settings["ctf"] = prepared.ctf
         job = train(prepared.boxes, model, whole, output=output, resume=again, **settings)
         saved = yield from job
@@ -90,6 +91,8 @@ def train_prepared(
         saved = load_model(output)
         if saved.model.capabilities.fully_convolutional and prepared.ctf is None:
             saved = _with_threshold(output, least_score(saved, prepared.boxes, device))
+        elif prepared.images:
+            saved = yield from _calibrated(output, prepared, device)
         _forget(output)
         return saved
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
@@ -144,6 +147,10 @@ def train_prepared(
     return saved
 
 
+def _are_volumes(prepared: PreparedRun) -> bool:
+    return prepared.boxes.ndim == 5
+
+
 def _forget(output: Path) -> None:
     """Remove what was needed to resume, and the folder where it holds nothing else."""
     folder = RunFolder.of(output)
@@ -189,7 +196,8 @@ def _calibrated(
     """Put the threshold that suits the training images into the model file."""
     saved = load_model(path)
     images = prepared.images[:_CALIBRATION_IMAGES]
-    return _with_threshold(path, (yield from calibrate(saved, images, device)))
+    job = (calibrate_volumes if _are_volumes(prepared) else calibrate)(saved, images, device)
+    return _with_threshold(path, (yield from job))
 
 
 def _agree(path: Path, boxes: Tensor, device: str) -> None:

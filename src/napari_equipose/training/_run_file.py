@@ -20,7 +20,6 @@ _FROM_IMAGES = {
     "channels": "the images",
     "box_size": "the box size of the run",
 }
-_NO_LARGE_IMAGES = ", it learns from a stack of boxes, not from large images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,8 @@ class TrainingRun:
     """
 
     images: tuple[str, ...] = ()
-    """Files: one stack of boxes, or, with a box size, one or more large images."""
+    """Files: one stack of boxes, or, with a box size, one or more large images, of Harmony volumes
+    such as tomograms."""
     positions: str = ""
     """A table of the centres (y, x) of the boxes in one large image; found when not given."""
     ctf: bool = False
@@ -42,7 +42,8 @@ class TrainingRun:
     """Kind of model: "target-vae" or "harmony"."""
     preset: Preset = "fast"
     box_size: int | None = None
-    """Side, in pixels, of the boxes cut from large images; None where a stack holds boxes."""
+    """Side, in pixels, of the boxes cut from large images or volumes; None where a stack holds
+    boxes."""
     polarity: Literal["either", "dark", "bright"] = "either"
     likelihood: Literal["auto", "bernoulli", "gaussian"] = "auto"
     content_dim: int | None = None
@@ -63,8 +64,7 @@ class TrainingRun:
         kind = check_kind(self.model)
         for name, usual in kind.without.items():
             if getattr(self, name) != usual:
-                note = _NO_LARGE_IMAGES if name in ("box_size", "positions") else ""
-                raise InputError(f"{self.model} knows no {name}{note}; leave it out.")
+                raise InputError(f"{self.model} knows no {name}; leave it out.")
         if self.content_dim is None:
             object.__setattr__(self, "content_dim", kind.content_dim)
         object.__setattr__(self, "images", tuple(self.images))
