@@ -21,11 +21,6 @@ simulate = typer.Typer(
 _PDB = (".pdb", ".ent", ".gz")
 
 
-@simulate.callback()
-def _simulate() -> None:
-    """Keep the name of the one kind there is."""
-
-
 @simulate.command()
 def subtomograms(
     maps: Annotated[
@@ -78,6 +73,69 @@ def subtomograms(
     count = len(made.volumes)
     values = {"star": str(star), "truth": str(output / "truth.csv"), "n": count}
     display.result(f"{star}: {count} subtomograms of {', '.join(names)}", values)
+
+
+@simulate.command()
+def tomogram(
+    maps: Annotated[
+        list[Path],
+        typer.Argument(help="Structures: maps (.mrc .map) or atoms (.pdb .pdb.gz).", metavar="MAP"),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write in.")
+    ],
+    n: Annotated[int, typer.Option(help="Copies of each structure.")] = 30,
+    shape: Annotated[
+        tuple[int, int, int], typer.Option(metavar="Z Y X", help="Of the volume, in voxels.")
+    ] = (64, 300, 300),
+    box_size: Annotated[
+        int, typer.Option(help="Side in voxels of a cube that holds one copy.")
+    ] = 32,
+    pixel_size: Annotated[float, typer.Option(help="Angstrom.")] = 12.0,
+    snr: Annotated[
+        float, typer.Option(help="Variance of signal, in the boxes, over that of noise.")
+    ] = 0.1,
+    tilt_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="Of the tilt series in degrees; default no wedge."),
+    ] = None,
+    tilt_axis: Annotated[str, typer.Option(metavar="y|x")] = "y",
+    defocus: Annotated[float, typer.Option(help="Angstrom of underfocus; 0 for none.")] = 50_000.0,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Put copies of structures, turned at random, into a tomogram.mrc; truth.csv, truth.star."""
+    import numpy as np
+
+    from .. import io
+    from ..simulation import SubtomogramConfig, simulate_tomogram
+
+    low, high = tilt_range if tilt_range is not None else (None, None)
+    config = SubtomogramConfig(
+        n=n,
+        box_size=box_size,
+        pixel_size=pixel_size,
+        snr=snr,
+        tilt_min_deg=low,
+        tilt_max_deg=high,
+        tilt_axis=tilt_axis,  # type: ignore[arg-type]
+        defocus=defocus,
+    )
+    display = Display(quiet=quiet, as_json=as_json)
+    read = [_read_map(path, pixel_size) for path in maps]
+    made = simulate_tomogram(read, np.random.default_rng(seed), shape, config)
+    output.mkdir(parents=True, exist_ok=True)
+    volume = output / "tomogram.mrc"
+    io.write_mrc(volume, made.volume, pixel_size)
+    positions, label, rotation = made.truth
+    table = io.pick_table(volume.name, positions, rotation, classes=label)
+    io.write_table(output / "truth.star", table, pixel_size=pixel_size)
+    names = [path.name.split(".")[0] for path in maps]
+    table["name"] = np.array(names)[label]
+    io.write_table(output / "truth.csv", table)
+    values = {"tomogram": str(volume), "truth": str(output / "truth.csv"), "n": len(table)}
+    display.result(f"{volume}: {len(table)} copies of {', '.join(names)}", values)
 
 
 def _read_map(path: Path, pixel_size: float) -> "DensityMap":

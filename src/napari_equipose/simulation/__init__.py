@@ -37,6 +37,7 @@ from ._subtomograms import (
     simulate_subtomograms,
     structure_map,
 )
+from ._tomogram import SimulatedTomogram, TomogramTruth, simulate_tomogram
 
 __all__ = [
     "SHAPES",
@@ -46,10 +47,12 @@ __all__ = [
     "Scene",
     "SceneTruth",
     "SimulatedMicrograph",
+    "SimulatedTomogram",
     "Structure",
     "SubtomogramConfig",
     "SubtomogramTruth",
     "Subtomograms",
+    "TomogramTruth",
     "digit_scene",
     "multi_object_scene",
     "read_pdb",
@@ -63,5 +66,6 @@ __all__ = [
     "shape_pictures",
     "simulate_micrograph",
     "simulate_subtomograms",
+    "simulate_tomogram",
     "structure_map",
 ]

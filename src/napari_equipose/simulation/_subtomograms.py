@@ -129,11 +129,11 @@ def simulate_subtomograms(
     transfer, wedge = _transfer(config), config.wedge
     volumes = np.empty((len(label), box, box, box), np.float32)
     for number, one in enumerate(maps):
-        reference, middle = _prepare(one, config, number)
+        reference, middle = prepare(one, config, number)
         for rows in torch.from_numpy(np.flatnonzero(label == number)).split(_BATCH):
             rotation = torch.from_numpy(truth.rotation[rows]).float()
             shift = torch.from_numpy(truth.translation[rows]).float()
-            clean = _placed(reference, middle, Poses3D(rotation, shift), config, one.pixel_size)
+            clean = placed(reference, middle, Poses3D(rotation, shift), config, one.pixel_size)
             noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
             clean = torch.fft.irfftn(torch.fft.rfftn(clean, dim=axes) * transfer, clean.shape[1:])
             if wedge is not None:
@@ -173,7 +173,7 @@ def structure_map(structure: Structure, pixel_size: float, resolution: float = 2
     return DensityMap(ndimage.gaussian_filter(density, sigma), pixel_size)
 
 
-def _prepare(
+def prepare(
     one: DensityMap, config: SubtomogramConfig, number: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Blur a map to the voxels of the boxes; return it and its middle, from its centre voxel."""
@@ -197,7 +197,7 @@ def _prepare(
     return torch.from_numpy(density / density.max()).float(), torch.from_numpy(middle - centre)
 
 
-def _placed(
+def placed(
     reference: torch.Tensor,
     middle: torch.Tensor,
     poses: Poses3D,
