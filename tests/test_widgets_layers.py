@@ -306,12 +306,13 @@ def test_objects_around_points_lie_as_their_image(saved, qtbot, dimensions, unit
     form.detach()
 
 
-def test_many_boxes_go_to_a_nameless_file(tmp_path, monkeypatch) -> None:
+def test_many_boxes_go_to_a_nameless_file(qtbot, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("napari_equipose.widgets._align_source._IN_MEMORY", 1000)
     viewer = ViewerModel()
     data = RNG.normal(size=(9, 8, 8, 8))
     viewer.add_image(data)
     form = AlignSourceForm(viewer)
+    qtbot.addWidget(form)
     boxes = finish(gather(form.read(), tmp_path / "equipose"))
     assert isinstance(boxes, np.memmap)
     np.testing.assert_array_equal(boxes, data)

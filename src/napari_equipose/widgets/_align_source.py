@@ -19,6 +19,7 @@ from ._layers import pixel_length, placement, places_on, spatial_shape
 _NAME = "equipose.align."
 _IN_MEMORY = 2**28
 """Bytes of boxes that are kept in memory; more of them go to a file."""
+_SELDOM = 20  # boxes: a report of each would keep the viewer busy with nothing else
 _UNEQUAL = 0.01
 
 
@@ -98,13 +99,15 @@ def gather(particles: Particles, folder: Path) -> Generator[Progress, None, NDAr
         boxes = np.empty(particles.shape, dtype)
         for row in range(n):
             boxes[row] = _box(particles, row)
-            yield Progress(row + 1, n, "reading the boxes")
+            if row % _SELDOM == 0:
+                yield Progress(row + 1, n, "reading the boxes")
         return boxes
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         for row in range(n):
             file.write(np.ascontiguousarray(_box(particles, row)).tobytes())
-            yield Progress(row + 1, n, "reading the boxes")
+            if row % _SELDOM == 0:
+                yield Progress(row + 1, n, "reading the boxes")
         file.flush()
         return np.memmap(file, dtype, "r", shape=particles.shape)
 
