@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import InputError
 from ..inference import DetectionConfig, Notice, Picks, Progress, cluster, detect, long_axis
 from ..models import SavedModel
 from ._layers import Plane
@@ -38,6 +39,11 @@ def find(
     InputError
         If model and picture do not fit, or there are fewer objects than classes.
     """
+    if 2 not in saved.model.capabilities.dimensions:
+        raise InputError(
+            "this model is of volumes: 'equipose detect' finds the objects of a tomogram, and the "
+            ".star that it writes opens here as points."
+        )
     yield Progress(0, 1, "reading the image")
     picture = plane.read()
     turn = yield from take_turn(device, f"Finding objects in {plane.name}")
