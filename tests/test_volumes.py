@@ -1,5 +1,6 @@
 """Objects in volumes: proposed by size alone, learnt without labels, found with their poses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,10 @@ class Tomogram:
 
 
 class Drawer(torch.nn.Module):
-    """A model that knows the molecule, and of a box only that it is one."""
+    """A model that knows the molecule, and as a negative content its mirror image.
+
+    Of a box it knows nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +113,8 @@ class Drawer(torch.nn.Module):
         return Posterior(Poses3D.identity(n), torch.zeros(n, 1), torch.ones(n, 1))
 
     def generate(self, content: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(molecule())[None, None].repeat(len(content), 1, 1, 1, 1)
+        known = torch.from_numpy(molecule())
+        return torch.stack([known if c >= 0 else known.flip(0) for c in content[:, 0]])[:, None]
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +280,16 @@ def test_the_threshold_lies_between_objects_and_chance(
     threshold = finish(calibrate_volumes(drawer, many, device="cpu"))
     assert threshold <= np.quantile(found.score, 0.1)
     assert threshold > 0.25
+
+
+def test_structures_that_a_model_began_with_are_told_apart(
+    tomogram: Tomogram, found: Picks3D, drawer: SavedModel
+) -> None:
+    began = replace(drawer, record={"structures": [[-1.0], [2.0]]})
+    config = DetectionConfig(threshold=0.3)
+    told = finish(detect_volume(began, tomogram.volume, config, device="cpu"))
+    np.testing.assert_array_equal(told.content, np.full((len(tomogram.positions), 1), 2.0))
+    np.testing.assert_allclose(told.positions, found.positions, atol=1e-4)
 
 
 def test_objects_nearer_than_the_least_distance_are_one(

@@ -250,18 +250,17 @@ class _Poser:
         ]
 
     def _pose(self, box: Tensor, drawings: list[_Drawing]) -> tuple[_Drawing, Found]:
-        """Turn what is drawn to all rotations, then the best about its own."""
+        """Turn each drawing to all rotations, then about its best; the one that fits best."""
         seen = (box * self.mask, self.model.config.wedge)
-        each = [
-            self.coarse.best(*seen, drawing.spectrum, self.everywhere, torch.zeros(3))
-            for drawing in drawings
-        ]
+        each = []
+        for drawing in drawings:
+            found = self.coarse.best(*seen, drawing.spectrum, self.everywhere, torch.zeros(3))
+            for search, nearby in self.fine:
+                turns = found.rotation @ nearby
+                found = search.best(*seen, drawing.spectrum, turns, found.translation)
+            each.append(found)
         best = int(np.argmax([one.score for one in each]))
-        drawing, found = drawings[best], each[best]
-        for search, nearby in self.fine:
-            turns = found.rotation @ nearby
-            found = search.best(*seen, drawing.spectrum, turns, found.translation)
-        return drawing, found
+        return drawings[best], each[best]
 
 
 def _middle(picture: Tensor) -> Tensor:
