@@ -26,8 +26,7 @@ from napari_equipose.geometry import (
 ACRYO_SEARCHES = ((20.0, 10.0, 0.12), (8.0, 4.0, 0.2), (3.0, 1.5, 0.25))
 """Degrees about each axis, their step, and the finest detail compared, in cycles per voxel.
 
-After each search a new average is made. Each particle is part of it: without a limit, noise finds
-itself and nothing turns.
+After each search new averages are made.
 """
 _GAP = 24  # voxels between particles, so that none sees another when it turns
 
@@ -39,7 +38,11 @@ class NotInstalled(Exception):
 def acryo_poses(
     volumes: NDArray[np.float32], start: Poses3D, tilts: tuple[float, float] = (-60.0, 60.0)
 ) -> Poses3D:
-    """Refine poses by acryo: zero-mean cross-correlation with the average, again and again."""
+    """Refine poses by acryo: zero-mean cross-correlation with an average, again and again.
+
+    Each half of the particles is compared with the average of the other half: in an average that a
+    particle is part of, its noise finds itself, and nothing turns.
+    """
     try:
         from acryo import Molecules, SubtomogramLoader
         from acryo.alignment import ZNCCAlignment
@@ -59,24 +62,35 @@ def acryo_poses(
         centre + start.translation.double().numpy(),
         Rotation.from_matrix(start.rotation.double().numpy()),  # acryo's axes are z, y, x too
     )
-    loader = SubtomogramLoader(
-        tomogram, molecules, order=1, output_shape=(side,) * 3, tilt_model=single_axis(tilts, "y")
-    )
+    halves = [
+        SubtomogramLoader(
+            tomogram,
+            molecules.subset(range(first, n, 2)),
+            order=1,
+            output_shape=(side,) * 3,
+            tilt_model=single_axis(tilts, "y"),
+        )
+        for first in range(2)
+    ]
     mask = smooth_ball_mask(side, side / 2 - 3, 3.0).numpy()
     for reach, step, finest in ACRYO_SEARCHES:
-        loader = loader.align(
-            loader.average(wedge_weighting=True),
-            mask=mask,
-            max_shifts=3.0,
-            alignment_model=ZNCCAlignment,
-            rotations=((reach, step),) * 3,
-            cutoff=finest,
-        )
-    found = loader.molecules
-    return Poses3D(
-        torch.from_numpy(found.rotator.as_matrix()).float(),
-        torch.from_numpy(found.pos - centre).float(),
-    )
+        averages = [half.average(wedge_weighting=True) for half in halves]
+        halves = [
+            half.align(
+                average,
+                mask=mask,
+                max_shifts=3.0,
+                alignment_model=ZNCCAlignment,
+                rotations=((reach, step),) * 3,
+                cutoff=finest,
+            )
+            for half, average in zip(halves, reversed(averages), strict=True)
+        ]
+    rotation, position = np.empty((n, 3, 3)), np.empty((n, 3))
+    for first, half in enumerate(halves):
+        rotation[first::2] = half.molecules.rotator.as_matrix()
+        position[first::2] = half.molecules.pos
+    return Poses3D(torch.from_numpy(rotation).float(), torch.from_numpy(position - centre).float())
 
 
 def relion_poses(
