@@ -1,5 +1,6 @@
 """Structures found in a mixture of volumes, and models that begin with them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def balls(places: list[tuple[float, ...]]) -> np.ndarray:
         away = sum((axis - place) ** 2 for axis, place in zip(grid, at, strict=True))
         density += strength * np.exp(-away / (2 * 1.3**2))
     return density
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Boxes are so small that threads would mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
