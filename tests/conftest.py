@@ -20,3 +20,22 @@ def fresh_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "napari" / "settings.yaml"))
     yield
     settings._PLUGIN_SETTINGS.clear()
+
+
+@pytest.fixture
+def home(fresh_preferences: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what panels write out of the real home, and the shelf of models empty."""
+    from napari.settings import get_plugin_settings
+    from napari.utils.notifications import notification_manager
+
+    from napari_equipose.widgets import _worker
+    from napari_equipose.widgets._models import shelf
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
+    get_plugin_settings("napari-equipose").jobs.own_process = False  # a thread starts sooner
+    monkeypatch.setattr(_worker, "PATIENCE", 60)  # a busy machine is no step that hangs
+    shelf.clear()
+    notification_manager.records.clear()
+    return tmp_path

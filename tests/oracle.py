@@ -63,9 +63,6 @@ class Oracle(nn.Module):
         config = self.config
         return torch.zeros(len(content), config.channels, *[config.box_size] * config.dimensions)
 
-    def loss(self, images: Tensor) -> Any:
-        raise NotImplementedError
-
 
 def told(*arguments: Any, **settings: Any) -> SavedModel:
     """Such a model as if it came from a file; the arguments are those of `Oracle`."""

@@ -7,7 +7,6 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
@@ -17,28 +16,16 @@ from tiny import HARMONY, untrained_harmony
 from napari_equipose.inference import Progress
 from napari_equipose.models import load_model
 from napari_equipose.training import RunFolder, read_run, unfinished_run
-from napari_equipose.widgets import _worker
 from napari_equipose.widgets._align_job import Clock
 from napari_equipose.widgets._models import shelf
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
     pytest.skip("napari's viewer draws on no offscreen platform", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("home")
+
 RNG = np.random.default_rng(0)
 TINY = " ".join(f"{name}={value}" for name, value in HARMONY.items())
-
-
-@pytest.fixture(autouse=True)
-def home(fresh_preferences, tmp_path, monkeypatch) -> Path:
-    """Keep what panels write out of the real home, and the shelf empty."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
-    get_plugin_settings("napari-equipose").jobs.own_process = False  # a thread starts sooner
-    monkeypatch.setattr(_worker, "PATIENCE", 60)  # a busy machine is no step that hangs
-    shelf.clear()
-    notification_manager.records.clear()
-    return tmp_path
 
 
 @pytest.fixture

@@ -31,18 +31,7 @@ RNG = np.random.default_rng(0)
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
     pytest.skip("napari's viewer draws on no offscreen platform", allow_module_level=True)
 
-
-@pytest.fixture(autouse=True)
-def home(fresh_preferences, tmp_path, monkeypatch) -> Path:
-    """Keep what panels write out of the real home, and the shelf empty."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
-    get_plugin_settings("napari-equipose").jobs.own_process = False  # a thread starts sooner
-    monkeypatch.setattr(_worker, "PATIENCE", 60)  # a busy machine is no step that hangs
-    shelf.clear()
-    notification_manager.records.clear()
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

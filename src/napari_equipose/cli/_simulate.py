@@ -20,6 +20,13 @@ simulate = typer.Typer(
 
 _PDB = (".pdb", ".ent", ".gz")
 
+TiltRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="MIN MAX", help="Of the tilt series in degrees; default no wedge."),
+]
+TiltAxis = Annotated[str, typer.Option(metavar="y|x")]
+Defocus = Annotated[float, typer.Option(help="Angstrom of underfocus; 0 for none.")]
+
 
 @simulate.command()
 def subtomograms(
@@ -35,12 +42,9 @@ def subtomograms(
     pixel_size: Annotated[float, typer.Option(help="Angstrom.")] = 12.0,
     snr: Annotated[float, typer.Option(help="Variance of signal over that of noise.")] = 0.1,
     max_shift: Annotated[float, typer.Option(help="Along each axis, in voxels.")] = 2.0,
-    tilt_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="MIN MAX", help="Of the tilt series in degrees; default no wedge."),
-    ] = None,
-    tilt_axis: Annotated[str, typer.Option(metavar="y|x")] = "y",
-    defocus: Annotated[float, typer.Option(help="Angstrom of underfocus; 0 for none.")] = 50_000.0,
+    tilt_range: TiltRange = None,
+    tilt_axis: TiltAxis = "y",
+    defocus: Defocus = 50_000.0,
     separate: Annotated[
         bool, typer.Option("--separate", help="One file a subtomogram, as RELION reads them.")
     ] = False,
@@ -95,12 +99,9 @@ def tomogram(
     snr: Annotated[
         float, typer.Option(help="Variance of signal, in the boxes, over that of noise.")
     ] = 0.1,
-    tilt_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="MIN MAX", help="Of the tilt series in degrees; default no wedge."),
-    ] = None,
-    tilt_axis: Annotated[str, typer.Option(metavar="y|x")] = "y",
-    defocus: Annotated[float, typer.Option(help="Angstrom of underfocus; 0 for none.")] = 50_000.0,
+    tilt_range: TiltRange = None,
+    tilt_axis: TiltAxis = "y",
+    defocus: Defocus = 50_000.0,
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
