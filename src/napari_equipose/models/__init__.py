@@ -4,6 +4,7 @@ from ._device import choose_device
 from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
 from ._interface import Capabilities, LossTerms, Model, Posterior
+from ._kinds import ModelKind, kind_of, model_kind, model_kinds
 from ._normalisation import Normalisation
 from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
@@ -16,6 +17,7 @@ __all__ = [
     "HarmonyConfig",
     "LossTerms",
     "Model",
+    "ModelKind",
     "Normalisation",
     "OutOfMemory",
     "Posterior",
@@ -26,7 +28,10 @@ __all__ = [
     "choose_device",
     "free_memory",
     "is_out_of_memory",
+    "kind_of",
     "load_model",
+    "model_kind",
+    "model_kinds",
     "read_metadata",
     "save_model",
 ]

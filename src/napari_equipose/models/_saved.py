@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import isfinite, prod
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -12,24 +12,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .. import __version__
 from .._files import atomic_path
 from ..geometry import InputError
-from ._harmony import Harmony
-from ._harmony_config import HarmonyConfig
 from ._interface import Model
+from ._kinds import ModelKind, kind_of, model_kind
 from ._normalisation import Normalisation
-from ._target_vae import TargetVAE
-from ._target_vae_config import TargetVAEConfig
+from ._sizes import check_size
 
 _FORMAT = 1
 _METADATA = ("kind", "config", "normalisation", "record", "digest")
-_LARGEST_NUMBER = 2**16
-_MOST_BYTES = 2**30
-"""What a network may need beyond the numbers in its file: tables of places, filters turned."""
-_KINDS: dict[str, tuple[Callable[..., Any], type]] = {
-    "target-vae": (TargetVAE, TargetVAEConfig),
-    "harmony": (Harmony, HarmonyConfig),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +44,19 @@ def build_model(kind: str, config: dict[str, Any]) -> Model:
     Raises
     ------
     InputError
-        If the kind or a field of the configuration is not known.
+        If the kind or a field of the configuration is not known, or the package that adds the
+        kind can't be loaded.
     """
-    made = _configuration(kind, config)
-    model: Model = _KINDS[kind][0](made)
+    known = model_kind(kind)
+    model: Model = known.model(_configuration(kind, known, config))
     return model
 
 
-def _configuration(kind: str, config: dict[str, Any]) -> Any:
-    if kind not in _KINDS:
-        raise InputError(f"unknown kind of model {kind!r}; known are {', '.join(sorted(_KINDS))}.")
-    config_class = _KINDS[kind][1]
+def _configuration(name: str, kind: ModelKind, config: dict[str, Any]) -> Any:
     try:
-        return config_class(**_typed(f"configuration of {kind}", config_class, config))
+        return kind.config(**_typed(f"configuration of {name}", kind.config, config))
     except TypeError as error:
-        raise InputError(f"configuration of {kind}: {error}.") from error
-
-
-def _kind_of(model: Model) -> str:
-    return next(kind for kind, (model_class, _) in _KINDS.items() if type(model) is model_class)
+        raise InputError(f"configuration of {name}: {error}.") from error
 
 
 def save_model(
@@ -92,7 +78,7 @@ def save_model(
     assert isinstance(model, torch.nn.Module)
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     weights = {name: value.contiguous().clone() for name, value in weights.items()}
-    kind, config = _kind_of(model), asdict(model.config)
+    kind, config = kind_of(model), asdict(model.config)
     metadata = {
         "format": str(_FORMAT),
         "kind": kind,
@@ -170,10 +156,15 @@ def load_model(path: Path) -> SavedModel:
     if not _is_a(threshold, float):
         raise InputError(f"{path} is damaged: its threshold is {threshold!r}.")
     try:
+        known = model_kind(kind)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    try:
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-            _check_size(kind, config, shapes)
-            model = build_model(kind, config)
+            made = _configuration(kind, known, config)
+            check_size(kind, known, made, shapes)
+            model: Model = known.model(made)
             weights = {name: file.get_tensor(name) for name in shapes}
         assert isinstance(model, torch.nn.Module)
         model.load_state_dict(weights)
@@ -181,7 +172,7 @@ def load_model(path: Path) -> SavedModel:
             **_typed("normalisation", Normalisation, metadata["normalisation"])
         )
     except InputError as error:
-        raise InputError(f"{path}: {error} Was it written by another version?") from error
+        raise InputError(f"{path}: {error} {_advice(metadata['record'])}") from error
     except Exception as error:  # torch and e2cnn have their own for each kind of misfit
         said = " ".join(str(error).split())[:300]
         raise InputError(f"{path}: the weights do not fit the configuration: {said}") from error
@@ -199,57 +190,18 @@ def load_model(path: Path) -> SavedModel:
     )
 
 
-def _check_size(kind: str, config: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a configuration of a network far larger than what the file holds of it."""
-    made = _configuration(kind, config)
-    misfit = InputError(
-        f"configuration of {kind}: it describes another network than the one in the file."
+def _advice(record: dict[str, Any]) -> str:
+    """Say what to do with a file that this version makes no model of."""
+    versions = record.get("versions")
+    wrote = versions.get("napari-equipose") if isinstance(versions, dict) else None
+    if not isinstance(wrote, str):
+        return "Was it written by another version? Update napari-equipose, or train again."
+    if wrote == __version__:
+        return "This version wrote it, so it was changed since: copy it again, or train again."
+    return (
+        f"napari-equipose {wrote[:40]} wrote it, this is {__version__}: use the later of the two, "
+        "or train again."
     )
-    if max(value for value in config.values() if isinstance(value, int)) > _LARGEST_NUMBER:
-        raise misfit
-    if isinstance(made, TargetVAEConfig):
-        _check_parts(made, shapes, misfit)
-        needed = _numbers_of_target_vae(made)
-    else:
-        try:
-            with torch.device("meta"):
-                outline = _KINDS[kind][0](made)
-        except Exception as error:  # sizes that are negative, or beyond what can be counted
-            raise misfit from error
-        needed = sum(value.numel() for value in [*outline.parameters(), *outline.buffers()])
-    held = sum(map(prod, shapes.values()))
-    if needed * 4 > 4 * held * 4 + _MOST_BYTES:
-        raise misfit
-
-
-def _check_parts(
-    made: TargetVAEConfig, shapes: Mapping[str, tuple[int, ...]], misfit: InputError
-) -> None:
-    if made.generator_layers > len(shapes) or made.canonical_size < 1:
-        raise misfit
-    if made.lifting == "steerable":
-        # What e2cnn makes of a basis is larger than free filters; it is in the file.
-        names = [name for name in shapes if name.endswith("sampled_basis")]
-        least = made.rings or made.kernel_size**2 // 8
-        wanted = (made.n_rotations, made.channels, made.kernel_size**2)
-        if not any(shapes[name][0] >= least and shapes[name][1:] == wanted for name in names):
-            raise misfit
-
-
-def _numbers_of_target_vae(made: TargetVAEConfig) -> int:
-    """How many numbers the network needs: weights, tables, filters turned; rather too many.
-
-    Drawn up on the device "meta" it would tell itself, but that has torch import its compiler,
-    which takes seconds.
-    """
-    width, layers = made.generator_width, made.generator_layers + made.channels + 1
-    filters = made.fields * made.channels * made.kernel_size**2
-    encoder = made.fields * (made.fields + 2 * made.content_dim + 8) + (2 * made.binning) ** 2
-    generator = width * (made.n_features + made.content_dim + layers * (width + 1) + 4)
-    places = (2 * made.places_range + 1) ** 2 * made.n_rotations
-    pictures = 4 * made.canonical_size**2 + made.box_size**2
-    rest = 2 * made.content_dim + 3 * made.n_features + made.kernel_size**2
-    return filters * (1 + made.n_rotations) + encoder + generator + 4 * places + pictures + rest
 
 
 def _typed(what: str, made: type, values: dict[str, Any]) -> dict[str, Any]:
