@@ -2,10 +2,10 @@
 
     equipose simulate subtomograms MAP.pdb -o sim --n 40 --snr 0.3
     equipose train sim/subtomograms.star --model harmony --tilt-range -60 60 -o m.safetensors
-    equipose align m.safetensors sim/subtomograms.star -o a.mrcs --poses poses.star --average avg.mrc
-    python benchmarks/relion_angles.py sim/subtomograms.mrcs poses.star avg.mrc [--class 1]
+    equipose align m.safetensors sim/subtomograms.star -o a.mrcs --poses p.star --average avg.mrc
+    python benchmarks/relion_angles.py sim/subtomograms.mrcs p.star avg.mrc [--class 1]
 
-`relion_reconstruct` (Debian's package relion) reads the angles and origins of ``poses.star`` by its
+`relion_reconstruct` (Debian's package relion) reads the angles and origins of ``p.star`` by its
 own rules. Its average agrees with ours only if both mean the same by them. As a check that can
 fail, the same is done with each rotation inverted, and with the origins' signs turned.
 """
