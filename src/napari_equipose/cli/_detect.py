@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._options import Classes, Device, Json, ModelFile, Quiet, Seed
+from ._options import Classes, Device, Json, ModelFile, Quiet, Seed, TiltAxis, TiltRange
 from ._show import Display
 
 if TYPE_CHECKING:
@@ -46,21 +46,27 @@ def detect(
         typer.Option("--format", metavar="csv|star", help="Of the tables in a folder; csv."),
     ] = None,
     classes: Classes = None,
+    tilt_range: TiltRange = None,
+    tilt_axis: TiltAxis = None,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Find every object of large images or tomograms: position, rotation, score and content."""
+    """Find every object of large images or tomograms: position, rotation, score and content.
+
+    The tilt range of tomograms is by default that which the model was trained with.
+    """
     import numpy as np
 
     from .. import inference, io
+    from ..geometry import InputError, MissingWedge
     from ..models import load_model
     from ..training import about, read_large_image, read_volume
-    from ._inputs import read_classes
+    from ._inputs import read_classes, tilt_settings
 
     tables = table_paths(images, output, table_format)
-    k = read_classes(classes)
+    k, tilts = read_classes(classes), tilt_settings(tilt_range, tilt_axis)
     saved = load_model(model)
     config = inference.DetectionConfig()
     if threshold is not None:
@@ -68,6 +74,9 @@ def detect(
     display = Display(quiet=quiet, as_json=as_json)
 
     in_space = 3 in saved.model.capabilities.dimensions
+    if tilts and not in_space:
+        raise InputError("a tilt range is of volumes, and the model is of images.")
+    wedge = MissingWedge(**tilts) if tilts else None
 
     def write(
         name: Path,
@@ -82,7 +91,7 @@ def detect(
 
     def job(data: "NDArray[Any]") -> "Generator[Progress | Notice, None, Picks | Picks3D]":
         if in_space:
-            return inference.detect_volume(saved, data, config, device=device)
+            return inference.detect_volume(saved, data, config, wedge=wedge, device=device)
         return inference.detect(saved, data, config, device=device)
 
     pixel_size: dict[Path, float | None] = {}

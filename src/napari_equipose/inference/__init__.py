@@ -8,7 +8,7 @@ from ._at_rest import average, bring_to_rest
 from ._averages import average_volumes
 from ._cluster import cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
-from ._detect_volume import Picks3D, calibrate_volumes, detect_volume
+from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, search_volume
 from ._encode import Encoding, encode, least_score
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._frames import agree_on_frames
@@ -20,6 +20,7 @@ from ._refinement_plan import RefinementConfig
 from ._subtomogram_refinement import Refinement, refine
 from ._threshold import calibrate, suggest_threshold
 from ._volume_candidates import VolumeCandidates, propose_in_volume, propose_in_volumes
+from ._volume_poser import Picks3D
 
 __all__ = [
     "AbInitioConfig",
@@ -40,6 +41,7 @@ __all__ = [
     "ShellCorrelation",
     "Structures",
     "VolumeCandidates",
+    "VolumeSearch",
     "Watched",
     "ab_initio",
     "agree_on_frames",
@@ -62,6 +64,7 @@ __all__ = [
     "propose_in_volume",
     "propose_in_volumes",
     "refine",
+    "search_volume",
     "suggest_threshold",
     "threshold_of",
 ]

@@ -1,5 +1,6 @@
 """Find how a reference lies in a volume: rotations tried one by one, shifts all at once."""
 
+from collections.abc import Sequence
 from math import pi, sqrt
 from typing import NamedTuple
 
@@ -105,6 +106,44 @@ class Search(NamedTuple):
                 if bend < 0:
                     shift[axis] += 0.5 * (low - high) / bend * 2 * self.reach / (self.steps - 1)
         return shift
+
+
+class Stage(NamedTuple):
+    """A step of a search from coarse to fine."""
+
+    search: Search
+    turns: Tensor  # (r, 3, 3), each tried after the best rotation of the step before
+
+
+def fit(
+    volume: Tensor,
+    wedge: MissingWedge | None,
+    reference: Tensor,
+    stages: Sequence[Stage],
+    start: Found | None = None,
+) -> Found:
+    """Find how a reference lies in a volume, stage by stage; by default from no pose at all."""
+    found = start or Found(-np.inf, torch.eye(3), torch.zeros(3))
+    for search, turns in stages:
+        turned = found.rotation @ turns
+        found = search.best(volume, wedge, reference, turned, found.translation)
+    return found
+
+
+def fit_best(
+    volume: Tensor,
+    wedge: MissingWedge | None,
+    references: Sequence[Tensor],
+    stages: Sequence[Stage],
+    then: Sequence[Stage] = (),
+) -> tuple[int, Found]:
+    """Find which of some references lies in a volume, and how.
+
+    The best is chosen after ``stages``; it alone goes through what comes ``then``.
+    """
+    each = [fit(volume, wedge, reference, stages) for reference in references]
+    best = int(np.argmax([one.score for one in each]))
+    return best, fit(volume, wedge, references[best], then, each[best])
 
 
 def nearby_rotations(step_deg: float, reach: float = 2.0) -> Tensor:

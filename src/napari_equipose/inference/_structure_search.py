@@ -13,7 +13,15 @@ from torch import Tensor
 from ..geometry import MissingWedge, Poses3D, fourier_crop
 from ._averages import Frame, Sums, at_rest
 from ._progress import Progress
-from ._rotation_search import Found, Search, nearby_rotations, rotations_everywhere
+from ._rotation_search import (
+    Found,
+    Search,
+    Stage,
+    fit,
+    fit_best,
+    nearby_rotations,
+    rotations_everywhere,
+)
 from ._spectra import fine_spectrum
 
 SIDE = 16  # voxels: so coarse a volume has all that tells rotations far apart from each other
@@ -50,28 +58,22 @@ class StructureSearch:
         """Find each volume's best pose in its best average."""
         spectra = [fine_spectrum(average[None]) for average in averages]
         label, found = np.zeros(len(volumes), np.int64), list[Found]()
+        coarse, fine = self.stages(volumes.shape[-1])
         for row, volume in enumerate(volumes):
-            each = [self.find(volume, self.wedge, spectrum) for spectrum in spectra]
-            label[row] = best = int(np.argmax([one.score for one in each]))
-            found.append(self.improve(volume, self.wedge, spectra[best], each[best]))
+            label[row], one = fit_best(volume, self.wedge, spectra, [coarse], [fine])
+            found.append(one)
             yield Progress(row + 1, len(volumes), message)
         rotation = torch.stack([one.rotation for one in found])
         translation = torch.stack([one.translation for one in found])
         score = np.array([one.score for one in found], np.float32)
         return Poses3D(rotation, translation), label, score
 
-    def find(self, volume: Tensor, wedge: MissingWedge | None, reference: Tensor) -> Found:
-        """Look at all rotations."""
-        search = Search.up_to(_SHELL, _EVEN, volume.shape[-1], self.reach)
-        return search.best(volume, wedge, reference, self.turns, torch.zeros(3))
-
-    def improve(
-        self, volume: Tensor, wedge: MissingWedge | None, reference: Tensor, found: Found
-    ) -> Found:
-        """Look at rotations near the one found."""
-        search = Search.up_to(_FINE_SHELL, _EVEN, volume.shape[-1], 1.0)
-        turns = found.rotation @ self.near
-        return search.best(volume, wedge, reference, turns, found.translation)
+    def stages(self, side: int) -> tuple[Stage, Stage]:
+        """Look at all rotations, and at those near the best."""
+        return (
+            Stage(Search.up_to(_SHELL, _EVEN, side, self.reach), self.turns),
+            Stage(Search.up_to(_FINE_SHELL, _EVEN, side, 1.0), self.near),
+        )
 
     def average(
         self, volumes: Tensor, poses: Poses3D, label: NDArray[np.int64]
@@ -117,8 +119,6 @@ class StructureSearch:
         return [placed[int(name)] for name in leaves_list(tree)]
 
     def _laid_on_all(self, average: Tensor, references: list[Tensor]) -> list[Found]:
+        stages = self.stages(average.shape[-1])
         spectra = [fine_spectrum(reference[None]) for reference in references]
-        return [
-            self.improve(average, None, spectrum, self.find(average, None, spectrum))
-            for spectrum in spectra
-        ]
+        return [fit(average, None, spectrum, stages) for spectrum in spectra]
