@@ -24,6 +24,7 @@ from ._ctf import ContrastTransfer
 from ._errors import InputError
 from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
 from ._grids import box_centre, centred_grid
+from ._lie_groups import GROUPS, Similarity, exponential_map, group_size
 from ._poses import Poses, rotation_matrix_2d, wrap_angle
 from ._poses3d import Poses3D
 from ._resampling import apply_poses, fourier_crop, remove_poses, resample
@@ -38,19 +39,23 @@ from ._rotations import (
 from ._wedge import MissingWedge, fourier_ball, fourier_grid
 
 __all__ = [
+    "GROUPS",
     "ContrastTransfer",
     "InputError",
     "MissingWedge",
     "Poses",
     "Poses3D",
+    "Similarity",
     "apply_poses",
     "box_centre",
     "centred_grid",
+    "exponential_map",
     "extract_boxes",
     "extract_cubes",
     "fourier_ball",
     "fourier_crop",
     "fourier_grid",
+    "group_size",
     "random_rotations",
     "remove_poses",
     "resample",

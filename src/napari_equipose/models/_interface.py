@@ -32,6 +32,8 @@ class Posterior(NamedTuple):
     """Gain of each object's intensities, shape (n,), where the system infers it."""
     brightness: Tensor | None = None
     """What is added to them, shape (n,), where the system infers it."""
+    categories: Tensor | None = None
+    """Probability of each category, shape (n, k), where the system has its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
