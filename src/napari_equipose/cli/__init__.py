@@ -11,13 +11,16 @@ from ._app import app, main
 from ._demo import demo
 from ._detect import detect
 from ._encode import encode
+from ._evaluate import Evaluate, evaluate
 from ._info import info
 from ._simulate import simulate
 from ._train import train
 
 # In the order of the help.
-for command in (demo, train, encode, detect, align, info):
+for command in (demo, train, encode, detect, align):
     app.command()(command)
+app.command(cls=Evaluate)(evaluate)
+app.command()(info)
 app.add_typer(simulate)
 
 __all__ = ["app", "main"]

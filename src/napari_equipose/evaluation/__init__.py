@@ -6,8 +6,9 @@ each class of objects (a gauge), and modulo the object's symmetry: ``fold`` is t
 rotations in a full turn that look alike.
 """
 
-from ._clusters import clustering_accuracy
-from ._content import ContentScores, content_scores
+from ._clusters import clustering_accuracy, label_accuracy
+from ._content import ContentScores, content_scores, factor_correlation
+from ._drawn import elbo_per_pixel, reconstruct, reconstruction_error
 from ._masks import MaskObjects, objects_from_masks
 from ._picks import Matches, PickScores, average_precision, best_f1, match_picks, pick_scores
 from ._poses import (
@@ -19,8 +20,12 @@ from ._poses import (
     translation_correlation,
 )
 from ._rotations import GeodesicErrors, geodesic_errors, symmetry_group
+from ._table_measures import MEASURES
+from ._tables import evaluate_tables
+from ._turning import turning_rmse
 
 __all__ = [
+    "MEASURES",
     "ContentScores",
     "GaugeFreeErrors",
     "GeodesicErrors",
@@ -33,12 +38,19 @@ __all__ = [
     "circular_correlation",
     "clustering_accuracy",
     "content_scores",
+    "elbo_per_pixel",
+    "evaluate_tables",
+    "factor_correlation",
     "gauge_free_errors",
     "geodesic_errors",
+    "label_accuracy",
     "match_picks",
     "objects_from_masks",
     "pick_scores",
+    "reconstruct",
+    "reconstruction_error",
     "rotation_resultant",
     "symmetry_group",
     "translation_correlation",
+    "turning_rmse",
 ]

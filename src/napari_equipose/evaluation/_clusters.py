@@ -40,11 +40,39 @@ def clustering_accuracy(
         raise InputError(
             f"content must be (n, d) and labels (n,), got {values.shape} and {truth.shape}"
         )
-    names, label = np.unique(truth, return_inverse=True)
-    wanted = len(names) if n_clusters is None else n_clusters
+    wanted = len(np.unique(truth)) if n_clusters is None else n_clusters
     if not 2 <= wanted <= len(values):
         raise InputError(f"{len(values)} objects can't make {wanted} clusters of two or more")
     cluster = AgglomerativeClustering(wanted, linkage="ward").fit_predict(values)
-    together = np.zeros((wanted, len(names)), int)
+    return label_accuracy(cluster, truth)
+
+
+def label_accuracy(predicted: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Part of the objects whose predicted class stands for their label.
+
+    The classes have no names: the one-to-one naming at which most are right is found by the
+    Hungarian algorithm.
+
+    Parameters
+    ----------
+    predicted, labels : array_like, shape (n,)
+        Of whatever type.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the arrays don't fit together, or are empty.
+    """
+    found, truth = np.asarray(predicted), np.asarray(labels)
+    if found.ndim != 1 or found.shape != truth.shape or not len(found):
+        raise InputError(f"classes must be two (n,) arrays, got {found.shape} and {truth.shape}")
+    clusters, cluster = np.unique(found, return_inverse=True)
+    names, label = np.unique(truth, return_inverse=True)
+    together = np.zeros((len(clusters), len(names)), int)
     np.add.at(together, (cluster, label), 1)
     return float(together[linear_sum_assignment(-together)].sum() / len(truth))

@@ -78,3 +78,41 @@ def content_scores(
     sap = float(best[0] - best[1]) if len(best) > 1 else float(best[0])
     whole = float(alone[0]) if values.shape[1] == 1 else predictability(values)
     return ContentScores(whole, sap, alone)
+
+
+def factor_correlation(content: npt.ArrayLike, factor: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Pearson correlation of each dimension of the content with a known factor.
+
+    The sign of a latent means nothing, so judge by the magnitudes, as the spatial-VAE paper does
+    (section 4.3, Table 1).
+
+    Parameters
+    ----------
+    content : array_like, shape (n, d)
+    factor : array_like, shape (n,)
+        What was varied when the objects were made: a conformation, an opening angle.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+        In [-1, 1]; 0 of a dimension that is constant.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit together, or the factor is the same for all objects.
+    """
+    values, truth = np.asarray(content, float), np.asarray(factor, float)
+    if values.ndim != 2 or truth.shape != values.shape[:1] or len(truth) < 2:
+        raise InputError(
+            f"content must be (n, d) and a factor (n,), got {values.shape} and {truth.shape}."
+        )
+    if np.ptp(truth) == 0:
+        raise InputError("the factor is the same for all objects: no correlation exists.")
+    values, truth = values - values.mean(0), truth - truth.mean()
+    spread = np.sqrt((values**2).sum(0) * (truth**2).sum())
+    varied = np.ptp(values, axis=0) > 0
+    product: npt.NDArray[np.float64] = truth @ values
+    product[varied] /= spread[varied]
+    product[~varied] = 0
+    return product

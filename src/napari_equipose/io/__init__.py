@@ -14,7 +14,7 @@ from ._napari import napari_get_reader, napari_write_image, napari_write_points
 from ._particles import read_halves, read_places, read_wedges
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
-from ._tables import TABLE_SUFFIXES, read_table, write_table
+from ._tables import TABLE_SUFFIXES, read_columns, read_table, write_table
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,6 +30,7 @@ __all__ = [
     "new_mrc",
     "pick_table",
     "pose_table",
+    "read_columns",
     "read_ctf",
     "read_halves",
     "read_image",

@@ -110,6 +110,20 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
     return _checked(path, raw, kind)
 
 
+def read_columns(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
+    """Read a table as it stands: a CSV file with whatever columns it has, others as `read_table`.
+
+    For tables of which only some columns are known, such as truths.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    path = Path(path)
+    return _read_csv(path) if path.suffix.lower() == ".csv" else read_table(path, kind)
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     path = existing_file(path)
     with reading(path, "a CSV file that can be read"):
