@@ -308,7 +308,7 @@ def test_bad_input_of_train_is_one_line(work: Path, tmp_path: Path) -> None:
         ((work / "stack.npy", *output, "--set", "fields"), "NAME=VALUE"),
         ((work / "stack.npy", *output, "--set", "box_size=16"), "box_size is 32"),
         ((work / "stack.npy", *output, "--preset", "quick"), "fast, balanced, paper"),
-        ((work / "stack.npy", *output, "--model", "vae"), "unknown kind"),
+        ((work / "stack.npy", *output, "--model", "gan"), "unknown kind"),
         ((work / "stack.npy", *output, "--device", "abacus"), "unknown device"),
         ((work / "stack.npy", *output, "--resume"), "no checkpoint"),
         ((work / "stack.npy", *output, "--config", work / "stack.npy"), "not a run file"),

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import InputError
 from ..io import ImageFile, ParticleStack, read_ctf, read_image, read_stack, read_table
+from ._kinds import check_finds_in, check_kind, finding_in
 from ._prepare_run import PreparedRun, prepare_images, prepare_stack
 from ._prepare_volumes import prepare_volumes
 from ._run_file import TrainingRun
@@ -64,15 +65,19 @@ def read_volume(path: str | Path) -> ImageFile:
     if image.axes != "zyx":
         raise InputError(
             f"{path} has shape {image.data.shape}; this kind of model finds objects in volumes "
-            "(z, y, x), target-vae in images. A stack of boxes goes without --box-size, to train "
-            "and to encode."
+            f"(z, y, x), {finding_in(2)} in images. A stack of boxes goes without --box-size, to "
+            "train and to encode."
         )
     return image
 
 
 def read_large(path: str | Path, run: TrainingRun) -> ImageFile:
-    """Read a large image, or a volume where the kind of model is of these."""
-    return read_volume(path) if run.model == "harmony" else read_large_image(path)
+    """Read a large image, or a volume where the kind of model finds objects in these."""
+    return read_volume(path) if _in_volumes(run) else read_large_image(path)
+
+
+def _in_volumes(run: TrainingRun) -> bool:
+    return 3 in check_kind(run.model).model.finds_in
 
 
 def read_positions(path: str | Path) -> NDArray[np.float64]:
@@ -116,6 +121,8 @@ class RunInputs:
             return
         if run.ctf:
             raise InputError("a CTF is for a stack of particles in a STAR file, not large images.")
+        if not run.positions:
+            check_finds_in(run.model)
         self.arrays = [read_large(name, run).data for name in run.images]
         if run.positions:
             if len(run.images) > 1:
@@ -142,7 +149,7 @@ class RunInputs:
         """
         run, stack = self.run, self.stack
         with about(", ".join(run.images)):
-            if stack is None and run.model == "harmony":
+            if stack is None and _in_volumes(run):
                 return prepare_volumes(run, self.arrays)
             if stack is None:
                 positions = None if self.positions is None else [self.positions]
@@ -155,7 +162,8 @@ class RunInputs:
 def _with_tilts(run: TrainingRun, stack: ParticleStack) -> TrainingRun:
     """Take the tilt range of a run that has none from the columns of its STAR file."""
     columns = ["tilt_min", "tilt_max"]
-    if run.model != "harmony" or "tilt_min_deg" in run.settings or stack.table is None:
+    known = get_type_hints(check_kind(run.model).model.config)
+    if "tilt_min_deg" not in known or "tilt_min_deg" in run.settings or stack.table is None:
         return run
     if not set(columns) <= set(stack.table):
         return run

@@ -1,37 +1,53 @@
 """The kinds of models that can be trained: their configurations, presets and settings."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from inspect import signature
 from math import pi
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from ..geometry import InputError
-from ..models import HarmonyConfig, TargetVAEConfig
-from ._harmony_presets import harmony_preset
-from ._presets import preset
+from ..models import ModelKind, model_kind, model_kinds
+from ._harmony_presets import HarmonyPreset, harmony_preset
+from ._presets import Preset, preset
 from ._training_config import TrainingConfig
 from ._typed import typed
 
 _Config = TypeVar("_Config")
+_BOXES = {2: "images", 3: "volumes"}
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Kind:
     """What a run needs to know of a kind of model."""
 
-    config: type
+    model: ModelKind
     content_dim: int
     """Where a run does not say."""
+    presets: tuple[str, ...]
     configurations: Callable[..., tuple[Any, TrainingConfig]]
     """Of a preset, the settings of the run, and what the images are."""
-    without: Mapping[str, Any]
-    """What a run must leave as it usually is, because this kind knows nothing of it."""
+
+    @property
+    def without(self) -> Mapping[str, Any]:
+        """What a run must leave as it usually is, because this kind knows nothing of it."""
+        unknown: dict[str, Any] = {}
+        if 3 in self.model.finds_in:
+            unknown["positions"] = ""  # they are places in an image
+        if "likelihood" not in get_type_hints(self.model.config):
+            unknown["likelihood"] = "auto"
+        if "ctf" not in signature(getattr(self.model.model, "loss", _no_loss)).parameters:
+            unknown["ctf"] = False
+        return unknown
+
+
+def _no_loss() -> None:
+    """Stand in for that of a kind that is made by a function."""
 
 
 def _target_vae(
     name: Any, settings: Mapping[str, Any], *, dimensions: int, **given: Any
 ) -> tuple[Any, TrainingConfig]:
-    if dimensions != 2:
-        raise InputError("a target-vae model is of images; train volumes with the model harmony.")
     return preset(name, **given)
 
 
@@ -44,26 +60,110 @@ def _harmony(
     return harmony_preset(name, transformations=transformations, **given)
 
 
+def _of_another_package(model: ModelKind) -> Kind:
+    """Train a kind as its configuration usually is."""
+
+    def configurations(
+        name: Any, settings: Mapping[str, Any], *, n_images: int, **given: Any
+    ) -> tuple[Any, TrainingConfig]:
+        known = get_type_hints(model.config)
+        config = model.config(**{field: given[field] for field in given if field in known})
+        training = TrainingConfig(
+            epochs=100, learning_rate=1e-3, schedule="cosine", warm_up_steps=100
+        )
+        return config, training
+
+    return Kind(model=model, content_dim=2, presets=("fast",), configurations=configurations)
+
+
 KINDS = {
-    "target-vae": Kind(TargetVAEConfig, 2, _target_vae, {}),
+    "target-vae": Kind(
+        model=model_kind("target-vae"),
+        content_dim=2,
+        presets=get_args(Preset),
+        configurations=_target_vae,
+    ),
     "harmony": Kind(
-        *(HarmonyConfig, 1, _harmony),
-        {"positions": "", "likelihood": "auto", "ctf": False},
+        model=model_kind("harmony"),
+        content_dim=1,
+        presets=get_args(HarmonyPreset),
+        configurations=_harmony,
     ),
 }
 
 
 def check_kind(name: str) -> Kind:
-    """Return the kind of a name.
+    """Return the kind of a name, also one that another package adds.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or the package that adds it can't be loaded.
     """
-    if name not in KINDS:
-        raise InputError(f"unknown kind of model {name!r}; known are {', '.join(sorted(KINDS))}.")
-    return KINDS[name]
+    return KINDS[name] if name in KINDS else _of_another_package(model_kind(name))
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds that can be trained, by name, our own first; without those that can't be loaded."""
+    found = dict(KINDS)
+    for name in model_kinds():
+        if name not in found:
+            try:
+                found[name] = check_kind(name)
+            except InputError:  # said where it is asked for
+                continue
+    return found
+
+
+def learning_from(dimensions: int) -> str:
+    """Name, in words, the kinds that learn from boxes of images, 2, or of volumes, 3."""
+    return _in_words(name for name, kind in kinds().items() if dimensions in kind.model.dimensions)
+
+
+def finding_in(dimensions: int) -> str:
+    """Name, in words, the kinds that find objects in large images, 2, or in volumes, 3."""
+    return _in_words(name for name, kind in kinds().items() if dimensions in kind.model.finds_in)
+
+
+def _in_words(names: Any) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else str(last)
+
+
+def check_learns_from(name: str, dimensions: int) -> None:
+    """Refuse boxes that a kind can't learn from.
+
+    Raises
+    ------
+    InputError
+    """
+    if dimensions not in check_kind(name).model.dimensions:
+        mine = _BOXES[5 - dimensions]
+        raise InputError(
+            f"a {name} model is of {mine}; train {_BOXES[dimensions]} with the model "
+            f"{learning_from(dimensions)}."
+        )
+
+
+def check_finds_in(name: str, dimensions: int | None = None) -> None:
+    """Refuse large images, 2, or volumes, 3, that a kind finds no objects in; None: either.
+
+    Raises
+    ------
+    InputError
+    """
+    finds = check_kind(name).model.finds_in
+    if not finds:
+        raise InputError(
+            f"a {name} model finds no objects in large images, because its encoder sees whole "
+            f"boxes: give a stack of boxes and no box size, or take {finding_in(2)}, which finds "
+            f"objects in images, or {finding_in(3)}, in volumes."
+        )
+    if dimensions is not None and dimensions not in finds:
+        raise InputError(
+            f"{name} finds objects in {_BOXES[5 - dimensions]}; learn those of "
+            f"{_BOXES[dimensions]} with {finding_in(dimensions)}."
+        )
 
 
 def typed_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,14 +174,14 @@ def typed_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         If a setting is not one of this kind of model or of training, or can't have its value.
     """
-    configs: dict[str, Any] = {"model": KINDS[kind].config, "training": TrainingConfig}
+    configs: dict[str, Any] = {"model": check_kind(kind).model.config, "training": TrainingConfig}
     hints: dict[str, Any] = {}
     for config in configs.values():
         hints |= get_type_hints(config)
     for name in settings:
         if name in hints:
             continue
-        others = [other for other in KINDS if name in get_type_hints(KINDS[other].config)]
+        others = [o for o, known in KINDS.items() if name in get_type_hints(known.model.config)]
         note = f" (it is one of {' and '.join(others)})" if others else ""
         names = "; ".join(
             f"of the {what}: {', '.join(f.name for f in fields(config))}"

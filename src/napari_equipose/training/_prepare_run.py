@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError
 from ..models import Normalisation
+from ._kinds import changed, check_finds_in, check_kind, check_learns_from
 from ._prepare import boxes_from_images, boxes_from_stack
 from ._proposals import propose_many
 from ._run_file import TrainingRun
@@ -28,7 +29,7 @@ class PreparedRun(NamedTuple):
     boxes: Tensor
     """Shape (n, channels, box_size, box_size), of volumes with a third box_size."""
     model_config: Any
-    """`TargetVAEConfig` or `HarmonyConfig`, as the kind of the run says."""
+    """Of the class that the kind of the run says."""
     training_config: TrainingConfig
     normalisation: Normalisation
     positions: list[NDArray[np.float32]]
@@ -54,27 +55,19 @@ def prepare_stack(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
     InputError
         If the stack or a setting can't be used.
     """
-    if run.model == "harmony":
-        return _prepare_harmony(run, stack)
-    likelihood = _likelihood(run)
-    if likelihood == "auto":
-        likelihood = choose_likelihood(stack)
-    normalisation = _normalisation(likelihood)
-    boxes, positions = boxes_from_stack(stack, normalisation)
-    return _prepared(run, boxes, positions, likelihood, normalisation)
-
-
-def _prepare_harmony(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
     if len(stack) < _LEAST_OF_STACK:
         raise InputError(
             f"{len(stack)} boxes are too few to learn from; give at least {_LEAST_OF_STACK}."
         )
-    normalisation = Normalisation()
+    likelihood = _likelihood(run)
+    if likelihood == "auto":
+        likelihood = choose_likelihood(stack)
+    normalisation = _normalisation(likelihood)
     if any(run.settings.get(name) for name in ("contrast_range", "brightness_range")):
         # What is to be inferred must not be taken out of each box before.
         normalisation = Normalisation.shared_by(stack)
     boxes, positions = boxes_from_stack(stack, normalisation)
-    return _prepared(run, boxes, positions, "gaussian", normalisation)
+    return _prepared(run, boxes, positions, likelihood, normalisation)
 
 
 def prepare_images(
@@ -97,8 +90,9 @@ def prepare_images(
     InputError
         If an image or a setting can't be used, or no candidate is found.
     """
-    if run.model == "harmony":
-        raise InputError("harmony finds objects in volumes; learn those of images with target-vae.")
+    if positions is None:
+        check_finds_in(run.model, 2)
+    check_learns_from(run.model, 2)
     if run.box_size is None:
         raise InputError("a box size is wanted to find objects in large images.")
     if len({image.ndim for image in images}) > 1:
@@ -200,6 +194,8 @@ def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:
 
 
 def _likelihood(run: TrainingRun) -> str:
+    if "likelihood" in check_kind(run.model).without:
+        return "gaussian"
     return str(run.settings.get("likelihood", run.likelihood))
 
 
@@ -224,7 +220,7 @@ def _prepared(
         likelihood=likelihood,
     )
     if follow and run.preset != "paper":
-        model = replace(model, **follow)
+        model = changed(model, follow)
         if run.epochs is None and "epochs" not in run.settings:
             # Boxes of one image are few and show neighbours: long training learns those by heart.
             training = replace(training, epochs=max(training.epochs * 3 // 5, 1))

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 
 from .._files import write_json
 from ..geometry import InputError
-from ._kinds import KINDS, changed, check_kind, typed_settings
+from ._kinds import changed, check_kind, check_learns_from, typed_settings
 from ._presets import Preset
 from ._training_config import TrainingConfig
 from ._typed import typed
@@ -30,8 +30,8 @@ class TrainingRun:
     """
 
     images: tuple[str, ...] = ()
-    """Files: one stack of boxes, or, with a box size, one or more large images, of Harmony volumes
-    such as tomograms."""
+    """Files: one stack of boxes, or, with a box size, one or more large images, or volumes such as
+    tomograms, as the kind of model finds objects in."""
     positions: str = ""
     """A table of the centres (y, x) of the boxes in one large image; found when not given."""
     ctf: bool = False
@@ -39,7 +39,7 @@ class TrainingRun:
     output: str = ""
     """The model file."""
     model: str = "target-vae"
-    """Kind of model: "target-vae" or "harmony"."""
+    """Kind of model, as `models.model_kinds` lists them."""
     preset: Preset = "fast"
     box_size: int | None = None
     """Side, in pixels, of the boxes cut from large images or volumes; None where a stack holds
@@ -47,7 +47,7 @@ class TrainingRun:
     polarity: Literal["either", "dark", "bright"] = "either"
     likelihood: Literal["auto", "bernoulli", "gaussian"] = "auto"
     content_dim: int | None = None
-    """When not given it becomes what is usual of the kind: 2 of TARGET-VAE, 1 of Harmony."""
+    """When not given it becomes what is usual of the kind."""
     epochs: int | None = None
     minutes: float | None = None
     seed: int = 0
@@ -62,6 +62,11 @@ class TrainingRun:
         for name in ("preset", "polarity", "likelihood"):
             typed(name, getattr(self, name), known[name])
         kind = check_kind(self.model)
+        if self.preset not in kind.presets:
+            raise InputError(
+                f"preset must be one of {', '.join(kind.presets)} for {self.model}, got "
+                f"{self.preset!r}."
+            )
         for name, usual in kind.without.items():
             if getattr(self, name) != usual:
                 raise InputError(f"{self.model} knows no {name}; leave it out.")
@@ -77,8 +82,8 @@ class TrainingRun:
 
         Returns
         -------
-        TargetVAEConfig or HarmonyConfig
-            As the kind of the run says.
+        config
+            Of the class that the kind of the run says.
         TrainingConfig
 
         Raises
@@ -91,7 +96,8 @@ class TrainingRun:
             given = self.settings.get(name, wanted)
             if given != wanted:
                 raise InputError(f"{name} is {wanted}, from {_FROM_IMAGES[name]}; got {given}.")
-        model, training = KINDS[self.model].configurations(
+        check_learns_from(self.model, dimensions)
+        model, training = check_kind(self.model).configurations(
             self.preset,
             self.settings,
             content_dim=self.content_dim,
