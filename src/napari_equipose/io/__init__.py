@@ -11,7 +11,7 @@ from ._files import atomic_path
 from ._images import IMAGE_SUFFIXES, ImageFile, read_image
 from ._mrc import new_mrc, write_mrc
 from ._napari import napari_get_reader, napari_write_image, napari_write_points
-from ._particles import read_halves, read_places, read_wedges
+from ._particles import read_halves, read_places, read_wedges, wedges_of
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
 from ._tables import TABLE_SUFFIXES, read_columns, read_table, write_table
@@ -39,6 +39,7 @@ __all__ = [
     "read_star",
     "read_table",
     "read_wedges",
+    "wedges_of",
     "write_mrc",
     "write_star",
     "write_table",

@@ -51,17 +51,33 @@ def read_wedges(
     InputError
         If there is one column without the other, or a row that is no range.
     """
-    if stack.table is None or not set(_TILTS) & set(stack.table):
+    return None if stack.table is None else wedges_of(stack.table, stack.path, tilt_axis)
+
+
+def wedges_of(
+    table: pd.DataFrame, source: object, tilt_axis: Literal["y", "x"] = "y"
+) -> list[MissingWedge] | None:
+    """What the tilt series of each row of a table measured, as for `read_wedges`.
+
+    Parameters
+    ----------
+    table : DataFrame
+    source : object
+        What errors are said to be of: a file, a layer.
+    tilt_axis : {"y", "x"}
+    """
+    if not set(_TILTS) & set(table):
         return None
-    if not set(_TILTS) <= set(stack.table):
-        raise InputError(f"{stack.path}: a tilt range has two columns, {' and '.join(_TILTS)}.")
+    if not set(_TILTS) <= set(table):
+        raise InputError(f"{source}: a tilt range has two columns, {' and '.join(_TILTS)}.")
     made: dict[tuple[float, float], MissingWedge] = {}
-    ranges = [(float(low), float(high)) for low, high in stack.table[_TILTS].to_numpy()]
+    columns = [pd.to_numeric(table[name], "coerce").astype(float) for name in _TILTS]
+    ranges = list(zip(*columns, strict=True))
     for row, (low, high) in enumerate(ranges, 1):
         try:
             wedge = MissingWedge(tilt_min_deg=low, tilt_max_deg=high, tilt_axis=tilt_axis)
         except InputError as error:
-            raise InputError(f"{stack.path}, particle {row}: {error}") from error
+            raise InputError(f"{source}, particle {row}: {error}") from error
         made.setdefault((low, high), wedge)
     return [made[one] for one in ranges]
 
