@@ -5,7 +5,7 @@ the conventions of `napari_equipose.geometry`: ``x_image = R x_canonical + t``, 
 positive counter-clockwise as displayed, positions (y, x) in pixels.
 """
 
-from ._digits import rotated_digits
+from ._digits import rotated_digits, turn_pictures
 from ._micrograph import (
     MicrographConfig,
     MicrographTruth,
@@ -68,4 +68,5 @@ __all__ = [
     "simulate_subtomograms",
     "simulate_tomogram",
     "structure_map",
+    "turn_pictures",
 ]
