@@ -38,7 +38,7 @@ def encode(
     with about(images):
         job = inference.encode(saved, stack.images, device=device)  # type: ignore[arg-type]
         found = display.run(job, "encoding")
-    label = None if k is None else inference.cluster(found.content, k, seed)
+    label = found.category if k is None else inference.cluster(found.content, k, seed)
     table = io.pose_table(
         *(found.rotation, found.translation, found.score, found.content, label),
         scale=found.scale,
@@ -47,5 +47,5 @@ def encode(
     io.write_table(output, table, stack=stack)
     values = {"table": str(output), "model": str(model), "digest": saved.digest, "n": len(table)}
     if label is not None:
-        values["classes"] = int(label.max()) + 1
+        values["classes"] = len(set(label.tolist()))
     display.result(f"{output}: poses of {len(table)} boxes", values)

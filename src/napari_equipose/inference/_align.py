@@ -77,9 +77,11 @@ def align(
     _check(stack, config, wedge, half, volumes)
     found = yield from encode(saved, stack, refine=config.refine, device=device)
     seed = config.refinement.seed
-    label = None if config.classes is None else cluster(found.content, config.classes, seed)
+    label = found.category
+    if config.classes is not None:
+        label = cluster(found.content, config.classes, seed)
     stand = Stand(found, label, _split(len(stack), half, label, seed))
-    for name in range(1 if label is None else int(label.max()) + 1):
+    for name in _names(label):
         if volumes:
             yield from align_volumes(saved, stack, stand, name, config, wedge, device)
         else:
@@ -112,7 +114,12 @@ def _split(
     if half is not None:
         return np.asarray(half).astype(np.int64)
     rng, side = np.random.default_rng(seed), np.zeros(n, np.int64)
-    for name in range(1 if label is None else int(label.max()) + 1):
+    for name in _names(label):
         rows = np.arange(n) if label is None else np.flatnonzero(label == name)
         side[rows] = rng.permutation(len(rows)) % 2
     return side
+
+
+def _names(label: NDArray[np.int64] | None) -> list[int]:
+    """Numbers of the classes that have members; a system's own categories may have none."""
+    return [0] if label is None else [int(name) for name in np.unique(label)]

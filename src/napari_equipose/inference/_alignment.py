@@ -29,7 +29,7 @@ class AlignConfig:
     such a start is too coarse."""
     classes: int | Literal["auto"] | None = None
     """Sort the particles by content as `cluster` does; each class is refined and averaged on its
-    own. None is one average of all."""
+    own. None is the categories of a system that has its own, and else one average of all."""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     """Of volumes; its mask and seed also count for images. ``everywhere`` follows ``search``: the
     first three iterations, where it is 0."""
@@ -74,7 +74,8 @@ class Alignment(NamedTuple):
     """With the final poses. The score of volumes that were refined is their correlation with the
     average where they were measured, from -1 to 1."""
     label: NDArray[np.int64] | None
-    """Shape (n,), the class of each; None where no classes were asked for."""
+    """Shape (n,), the class of each; None where no classes were asked for, and the system has no
+    categories."""
     half: NDArray[np.int64]
     """Shape (n,), 0 or 1: in which half each is."""
     averages: tuple[ClassAverage, ...]

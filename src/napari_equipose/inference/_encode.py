@@ -31,6 +31,8 @@ class Encoding(NamedTuple):
     """Shape (n,), by how much each object is enlarged, where the system infers it."""
     contrast: NDArray[np.float32] | None = None
     """Shape (n,), gain of each object's intensities, where the system infers it."""
+    category: NDArray[np.int64] | None = None
+    """Shape (n,), the most likely category of each, where the system has its own."""
 
 
 def encode(
@@ -142,6 +144,7 @@ def _encode_batch(
     else:
         score = fit_in_box(saved.model, images, posterior)
     found = (poses.rotation, poses.translation, score, posterior.content)
-    more = (posterior.scale, posterior.contrast)
+    category = None if posterior.categories is None else posterior.categories.argmax(1)
+    more = (posterior.scale, posterior.contrast, category)
     columns: list[Any] = [None if c is None else c.cpu().numpy() for c in (*found, *more)]
     return Encoding(*columns)
