@@ -121,6 +121,21 @@ def test_divergences_agree_with_monte_carlo() -> None:
         assert abs(values.mean() - analytic[name]) < 5 * error + 1e-4, name
 
 
+def test_weight_of_the_content_weighs_its_divergence_only() -> None:
+    images = torch.rand(4, 1, 21, 21)
+    parts = []
+    for weight in (1.0, 0.25):
+        torch.manual_seed(0)
+        model = TargetVAE(replace(SMALL, content_weight=weight))
+        torch.manual_seed(1)
+        terms = model.loss(images)
+        assert terms.total.item() == pytest.approx(sum(p.item() for p in terms.parts.values()))
+        parts.append({name: value.item() for name, value in terms.parts.items()})
+    whole, weighted = parts
+    assert whole["kl_content"] > 0
+    assert weighted == pytest.approx(whole | {"kl_content": 0.25 * whole["kl_content"]})
+
+
 def test_prior_on_translation_is_in_pixels() -> None:
     model = make(replace(SMALL, translation_std=3.0, binning=2, translation_range=8))
     prior = model.log_prior.view(9, 9, 8)

@@ -127,7 +127,7 @@ class TargetVAE(nn.Module):
         -------
         LossTerms
             In nats per image: ``reconstruction``, ``kl_pose`` (of t and r), ``kl_rotation``
-            (of theta), ``kl_offset`` (of the sub-pixel translation) and ``kl_content``.
+            (of theta), ``kl_offset`` (of the sub-pixel translation) and ``kl_content``, weighted.
         """
         maps: PoseMaps = self.encoder(images)
         weight, poses, content = self._sample(maps)
@@ -140,6 +140,7 @@ class TargetVAE(nn.Module):
         log_likelihood = (weight * pixels.flatten(2).sum(2)).sum(1)
         parts = {"reconstruction": -log_likelihood.mean()}
         parts |= {name: kl.mean() for name, kl in self.divergences(maps).items()}
+        parts["kl_content"] = parts["kl_content"] * self.config.content_weight
         return LossTerms(torch.stack(list(parts.values())).sum(), parts)
 
     def divergences(self, maps: PoseMaps) -> dict[str, Tensor]:

@@ -53,6 +53,10 @@ class TargetVAEConfig:
     focus: float | None = None
     """Pixels count less the farther they are from the centre of the box: standard deviation, in
     pixels, of the Gaussian that weighs them. Keeps neighbours out where objects are crowded."""
+    content_weight: float = 1.0
+    """Weight of the content's divergence in the loss; 1 is the bound of the paper. With less the
+    content may tell more of like objects apart, which turns them more alike; a small set of images
+    it would learn by heart."""
     temperature: float = 1.0
     """Of the Gumbel-softmax sample of rotation and translation."""
     enumerate_rotations: bool = False
@@ -72,6 +76,7 @@ class TargetVAEConfig:
             "noise_std",
             "mask_radius",
             "focus",
+            "content_weight",
             "temperature",
         ):
             value = getattr(self, name)

@@ -66,6 +66,7 @@ def preset(
         generator_width=256,
         n_features=256,
         feature_length=max(box_size / 25, 1.0),
+        content_weight=0.1 if n_images > 10_000 else 1.0,
         temperature=0.6,
         enumerate_rotations=True,
     )
