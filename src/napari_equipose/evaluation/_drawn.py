@@ -82,8 +82,8 @@ def elbo_per_pixel(model: Model, images: Tensor, seed: int = 0) -> float:
     ----------
     model : Model
         Of a system that minimises the negative bound, in the mode of evaluation, on the device of
-        the images. What a system
-        of another loss gives is not a bound and can't be compared.
+        the images. Where its configuration weighs a divergence, as beta-VAE does, so does this;
+        what a system of another loss gives is no bound and can't be compared.
     images : Tensor, shape (n, channels, y, x), or (n, channels, z, y, x)
         Normalised as the model wants them.
     seed : int
