@@ -72,6 +72,13 @@ def train(
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write this run's settings as a run file.")
     ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="ALIGNED_STACK",
+            help="The same objects, aligned, for a model that can be supervised: mce-vae.",
+        ),
+    ] = None,
     ctf: Annotated[
         bool,
         typer.Option("--ctf", help="Apply the CTF in a STAR file to what is drawn."),
@@ -115,6 +122,7 @@ def train(
         "minutes": minutes,
         "seed": seed,
         "device": device,
+        "targets": str(targets) if targets else None,
         "ctf": ctf or None,
     }
     if resume and config is None and output is not None:

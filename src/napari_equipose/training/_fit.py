@@ -33,7 +33,8 @@ _VALIDATION = 2**40
 class Trainable(Protocol):
     """What `fit` asks of a model, which is also an `nn.Module`.
 
-    With contrast transfer functions, ``loss`` is given those of the batch as ``ctf``.
+    With contrast transfer functions, ``loss`` is given those of the batch as ``ctf``; with aligned
+    targets, those as ``targets``.
     """
 
     def loss(self, images: Tensor) -> LossTerms:
@@ -47,6 +48,7 @@ def fit(
     state: TrainingState | None = None,
     report_seconds: float = 0.5,
     ctf: ContrastTransfer | None = None,
+    targets: Boxes | None = None,
 ) -> Iterator[StepReport | EpochReport | Notice]:
     """Fit ``model`` in place; yield a report after each epoch, and now and then within one.
 
@@ -70,6 +72,8 @@ def fit(
         Least time between two `StepReport`.
     ctf : ContrastTransfer, optional
         Of each image; applied to what the model draws.
+    targets : Boxes, optional
+        Each object aligned, normalised, of the shape of the images: for a model that is supervised.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def fit(
     if config.content_delay and not hasattr(model, "hold_content"):
         raise InputError("content_delay is not possible with this kind of model; set it to 0.")
     hold_content: Callable[[bool], None] = getattr(model, "hold_content", lambda held: None)
-    learner = _Learner(model, images, config, ctf)
+    learner = _Learner(model, images, config, ctf, targets)
     learner.restore(state)
     began = time.monotonic() - state.seconds
     try:
@@ -156,10 +160,15 @@ class _Learner:
     """A model, its optimiser and its images: what takes one step, and judges the outcome."""
 
     def __init__(
-        self, model: nn.Module, images: Boxes, config: TrainingConfig, ctf: ContrastTransfer | None
+        self,
+        model: nn.Module,
+        images: Boxes,
+        config: TrainingConfig,
+        ctf: ContrastTransfer | None,
+        targets: Boxes | None,
     ) -> None:
         self.model: Any = model
-        self.images, self.config, self.ctf = images, config, ctf
+        self.images, self.config, self.ctf, self.targets = images, config, ctf, targets
         self.device = next(model.parameters()).device
         self.train_rows, self.held_rows = split(len(images), config)
         self.steps = config.steps_per_epoch or -(-len(self.train_rows) // config.batch_size)
@@ -223,5 +232,7 @@ class _Learner:
         if turns:
             batch = torch.rot90(batch, turns, (-2, -1))
         given = {} if self.ctf is None else {"ctf": self.ctf[rows].to(self.device)}
+        if self.targets is not None:  # aligned whichever way the image is turned
+            given["targets"] = self.targets[rows].to(self.device)
         terms: LossTerms = self.model.loss(batch, **given)
         return terms

@@ -108,6 +108,7 @@ class RunInputs:
         self.arrays: list[Any] = []
         self.stack: ParticleStack | None = None
         self.positions: NDArray[np.float64] | None = None
+        self.targets: Any = None
         if not run.images:
             raise InputError("no images: name a stack of boxes, or large images with a box size.")
         if run.box_size is None:
@@ -118,7 +119,11 @@ class RunInputs:
                 )
             self.stack = read_stack(run.images[0])
             self.arrays = [self.stack.images]
+            if run.targets:
+                self.targets = read_stack(run.targets).images
             return
+        if run.targets:
+            raise InputError("aligned targets are for a stack of boxes, not for large images.")
         if run.ctf:
             raise InputError("a CTF is for a stack of particles in a STAR file, not large images.")
         if not run.positions:
@@ -137,6 +142,8 @@ class RunInputs:
         ]
         if self.positions is not None:
             found.append({"path": self.run.positions} | identify(self.positions))
+        if self.targets is not None:
+            found.append({"path": self.run.targets} | identify(self.targets))
         return found
 
     def prepare(self) -> PreparedRun:
@@ -155,7 +162,7 @@ class RunInputs:
                 positions = None if self.positions is None else [self.positions]
                 return prepare_images(run, self.arrays, positions)
             run = _with_tilts(run, stack)
-            prepared = prepare_stack(run, stack.images)  # type: ignore[arg-type]
+            prepared = prepare_stack(run, stack.images, self.targets)  # type: ignore[arg-type]
             return prepared._replace(ctf=read_ctf(stack)) if run.ctf else prepared
 
 

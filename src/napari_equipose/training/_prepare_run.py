@@ -40,21 +40,29 @@ class PreparedRun(NamedTuple):
     a stack or for boxes around given positions."""
     ctf: ContrastTransfer | None = None
     """Of each box of a stack."""
+    targets: Tensor | None = None
+    """The objects of the boxes, aligned, of the same shape."""
 
 
-def prepare_stack(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
+def prepare_stack(
+    run: TrainingRun, stack: NDArray[Any], targets: NDArray[Any] | None = None
+) -> PreparedRun:
     """Make boxes and configurations for a run on a stack of boxes.
 
     Parameters
     ----------
     run : TrainingRun
     stack : array, shape (n, y, x), (n, y, x, 3) or (n, z, y, x)
+    targets : array of the same shape, optional
+        The same objects aligned, in the same order; scaled as the boxes are.
 
     Raises
     ------
     InputError
         If the stack or a setting can't be used.
     """
+    if targets is not None:
+        run = replace(run, settings={"invariance": "supervised", **run.settings})
     if len(stack) < _LEAST_OF_STACK:
         raise InputError(
             f"{len(stack)} boxes are too few to learn from; give at least {_LEAST_OF_STACK}."
@@ -67,7 +75,17 @@ def prepare_stack(run: TrainingRun, stack: NDArray[Any]) -> PreparedRun:
         # What is to be inferred must not be taken out of each box before.
         normalisation = Normalisation.shared_by(stack)
     boxes, positions = boxes_from_stack(stack, normalisation)
-    return _prepared(run, boxes, positions, likelihood, normalisation)
+    prepared = _prepared(run, boxes, positions, likelihood, normalisation)
+    if (targets is None) == (getattr(prepared.model_config, "invariance", None) == "supervised"):
+        raise InputError("aligned targets and invariance=supervised go together; give both.")
+    if targets is None:
+        return prepared
+    if targets.shape != stack.shape:
+        raise InputError(
+            f"the targets have shape {targets.shape} and the boxes {stack.shape}: give one aligned "
+            "target for each box, of its size."
+        )
+    return prepared._replace(targets=boxes_from_stack(targets, normalisation).boxes)
 
 
 def prepare_images(

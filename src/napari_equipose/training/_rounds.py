@@ -84,7 +84,7 @@ def train_prepared(
     model, whole = prepared.model_config, prepared.training_config
     again = resume and checkpoint_path(output).exists()
     if not prepared.images or _are_volumes(prepared):
-        settings["ctf"] = prepared.ctf
+        settings |= {"ctf": prepared.ctf, "targets": prepared.targets}
         job = train(prepared.boxes, model, whole, output=output, resume=again, **settings)
         saved = yield from job
         _agree(output, prepared.boxes, device)

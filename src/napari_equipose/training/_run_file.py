@@ -34,6 +34,8 @@ class TrainingRun:
     tomograms, as the kind of model finds objects in."""
     positions: str = ""
     """A table of the centres (y, x) of the boxes in one large image; found when not given."""
+    targets: str = ""
+    """A stack of the same objects, aligned, for a kind of model that can be supervised."""
     ctf: bool = False
     """Whether the CTF in a STAR file is applied to what is drawn."""
     output: str = ""
@@ -161,8 +163,9 @@ def write_run(path: str | Path, run: TrainingRun) -> None:
 
 def _with_paths(run: TrainingRun, change: Callable[[str], str]) -> TrainingRun:
     images = tuple(change(name) for name in run.images)
-    output, positions = (name and change(name) for name in (run.output, run.positions))
-    return replace(run, images=images, output=output, positions=positions)
+    names = (run.output, run.positions, run.targets)
+    output, positions, targets = (name and change(name) for name in names)
+    return replace(run, images=images, output=output, positions=positions, targets=targets)
 
 
 def _joined(run_file: Path, name: str) -> str:

@@ -39,6 +39,7 @@ def train(
     earlier_epochs: int = 0,
     source: dict[str, Any] | None = None,
     ctf: ContrastTransfer | None = None,
+    targets: Boxes | None = None,
 ) -> Generator[Progress | StepReport | EpochReport | Notice, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
 
@@ -70,6 +71,8 @@ def train(
         Where the boxes came from, for the record in the model file; plain JSON.
     ctf : ContrastTransfer, optional
         Of each box; applied to what the model draws.
+    targets : Boxes, optional
+        As for `fit`.
 
     Yields
     ------
@@ -124,7 +127,7 @@ def train(
             record["structures"] = yield from begin_with_structures(model, boxes, config)
         if config.structures:
             keep_structures(model)
-        for report in fit(model, boxes, config, state, ctf=ctf):
+        for report in fit(model, boxes, config, state, ctf=ctf, targets=targets):
             if isinstance(report, EpochReport):
                 log.add(report)
                 record |= {"epochs": report.epoch, "seconds": round(report.seconds, 1)}
