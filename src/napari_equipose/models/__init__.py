@@ -8,10 +8,15 @@ from ._kinds import ModelKind, kind_of, model_kind, model_kinds
 from ._normalisation import Normalisation
 from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
+from ._spatial_vae import SpatialVAE
+from ._spatial_vae_config import SpatialVAEConfig
 from ._target_vae import TargetVAE
 from ._target_vae_config import TargetVAEConfig
+from ._vae import VAE, BetaVAEConfig, VAEConfig
 
 __all__ = [
+    "VAE",
+    "BetaVAEConfig",
     "Capabilities",
     "Harmony",
     "HarmonyConfig",
@@ -22,8 +27,11 @@ __all__ = [
     "OutOfMemory",
     "Posterior",
     "SavedModel",
+    "SpatialVAE",
+    "SpatialVAEConfig",
     "TargetVAE",
     "TargetVAEConfig",
+    "VAEConfig",
     "build_model",
     "choose_device",
     "free_memory",

@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Any
 
 from ..geometry import InputError
 from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
+from ._spatial_vae import SpatialVAE
+from ._spatial_vae_config import SpatialVAEConfig
 from ._target_vae import TargetVAE
 from ._target_vae_config import TargetVAEConfig
+from ._vae import VAE, BetaVAEConfig, VAEConfig
 
 ENTRY_POINTS = "napari_equipose.models"
 """Group of entry points. The name of each is that of a kind, and its object is a `ModelKind`."""
@@ -44,6 +48,24 @@ _OWN: Mapping[str, ModelKind] = {
         config=HarmonyConfig,
         dimensions=frozenset({2, 3}),
         finds_in=frozenset({3}),
+    ),
+    "spatial-vae": ModelKind(
+        model=SpatialVAE,
+        config=SpatialVAEConfig,
+        dimensions=frozenset({2, 3}),
+        numbers=attrgetter("n_numbers"),
+    ),
+    "vae": ModelKind(
+        model=VAE,
+        config=VAEConfig,
+        dimensions=frozenset({2, 3}),
+        numbers=attrgetter("n_numbers"),
+    ),
+    "beta-vae": ModelKind(
+        model=VAE,
+        config=BetaVAEConfig,
+        dimensions=frozenset({2, 3}),
+        numbers=attrgetter("n_numbers"),
     ),
 }
 

@@ -20,6 +20,7 @@ from ._train import train
 from ._train_run import train_run
 from ._training_config import TrainingConfig
 from ._unfinished import UnfinishedRun, unfinished_run, unfinished_runs
+from ._vae_presets import spatial_vae_preset, vae_preset
 
 __all__ = [
     "Candidates",
@@ -58,11 +59,13 @@ __all__ = [
     "read_large_image",
     "read_run",
     "read_volume",
+    "spatial_vae_preset",
     "train",
     "train_in_child",
     "train_prepared",
     "train_run",
     "unfinished_run",
     "unfinished_runs",
+    "vae_preset",
     "write_run",
 ]

@@ -7,11 +7,12 @@ from math import pi
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from ..geometry import InputError
-from ..models import ModelKind, model_kind, model_kinds
+from ..models import BetaVAEConfig, ModelKind, VAEConfig, model_kind, model_kinds
 from ._harmony_presets import HarmonyPreset, harmony_preset
 from ._presets import Preset, preset
 from ._training_config import TrainingConfig
 from ._typed import typed
+from ._vae_presets import spatial_vae_preset, vae_preset
 
 _Config = TypeVar("_Config")
 _BOXES = {2: "images", 3: "volumes"}
@@ -57,7 +58,24 @@ def _harmony(
     transformations = {"rotation", "translation"}
     if settings.get("rotation_range", pi) != pi:
         transformations.remove("rotation")  # several hypotheses are for all rotations
-    return harmony_preset(name, transformations=transformations, **given)
+    model, training = harmony_preset(name, transformations=transformations, **given)
+    if settings.get("contrast_range") or settings.get("brightness_range"):
+        training = replace(training, structures=0)  # of images they are looked for without
+    return model, training
+
+
+def _spatial_vae(
+    name: Any, settings: Mapping[str, Any], **given: Any
+) -> tuple[Any, TrainingConfig]:
+    return spatial_vae_preset(name, **given)
+
+
+def _vae(name: Any, settings: Mapping[str, Any], **given: Any) -> tuple[Any, TrainingConfig]:
+    return vae_preset(name, VAEConfig, **given)
+
+
+def _beta_vae(name: Any, settings: Mapping[str, Any], **given: Any) -> tuple[Any, TrainingConfig]:
+    return vae_preset(name, BetaVAEConfig, **given)
 
 
 def _of_another_package(model: ModelKind) -> Kind:
@@ -88,6 +106,24 @@ KINDS = {
         content_dim=1,
         presets=get_args(HarmonyPreset),
         configurations=_harmony,
+    ),
+    "spatial-vae": Kind(
+        model=model_kind("spatial-vae"),
+        content_dim=2,
+        presets=get_args(Preset),
+        configurations=_spatial_vae,
+    ),
+    "vae": Kind(
+        model=model_kind("vae"),
+        content_dim=2,
+        presets=get_args(Preset),
+        configurations=_vae,
+    ),
+    "beta-vae": Kind(
+        model=model_kind("beta-vae"),
+        content_dim=4,
+        presets=get_args(Preset),
+        configurations=_beta_vae,
     ),
 }
 

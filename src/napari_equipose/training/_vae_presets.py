@@ -1,0 +1,145 @@
+"""Presets of spatial-VAE, the VAE and beta-VAE."""
+
+from dataclasses import replace
+from typing import Any, Literal, TypeVar, get_args
+
+from ..geometry import InputError
+from ..models import SpatialVAEConfig, VAEConfig
+from ._presets import Preset
+from ._training_config import TrainingConfig
+
+_Config = TypeVar("_Config", bound=VAEConfig)
+_COARSE_SIDE = 16  # voxels that the networks see: more would take too long
+_PAPER_EPOCHS = 500
+
+
+def spatial_vae_preset(
+    name: Preset,
+    *,
+    box_size: int,
+    dimensions: Literal[2, 3] = 2,
+    channels: int = 1,
+    content_dim: int = 2,
+    likelihood: Literal["bernoulli", "gaussian"] = "gaussian",
+    n_images: int = 60_000,
+) -> tuple[SpatialVAEConfig, TrainingConfig]:
+    """Return the settings of a preset of spatial-VAE for boxes of a size.
+
+    Parameters
+    ----------
+    name : {"fast", "balanced", "paper"}
+        "fast" is for minutes on two processor cores: a narrow generator on Fourier features, and a
+        rotation that is a direction; it sees volumes binned to 16 voxels. "balanced" is the same,
+        wider and longer. "paper" is that of the spatial-VAE paper (sections 4.1 and 4.3): two
+        layers of 500 with tanh, a constant rate of 1e-4, 500 epochs, the content held at zero for
+        the first two; for a GPU. Of volumes, with the convolutional encoder of the Harmony paper.
+    box_size : int
+        Side of the boxes in pixels.
+    dimensions : {2, 3}
+    channels : int
+        1, or 3 for RGB.
+    content_dim : int
+        Dimensions of the content.
+    likelihood : {"bernoulli", "gaussian"}
+        "bernoulli" for pixels that are off or on; "gaussian" for real-valued ones.
+    n_images : int
+        Size of the training set: a small one is passed over more often.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset.
+    """
+    _check(name)
+    paper = SpatialVAEConfig(
+        box_size=box_size,
+        dimensions=dimensions,
+        channels=channels,
+        content_dim=content_dim,
+        likelihood=likelihood,
+        encoder="dense" if dimensions == 2 else "convolutional",
+    )
+    if name == "paper":
+        return paper, _of_paper({2: 100, 3: 16}[dimensions], content_delay=2)
+    fast = replace(
+        paper,
+        rotation_as="direction",
+        translation_std=box_size / 10,
+        binning=max(1, box_size // _COARSE_SIDE) if dimensions == 3 else 1,
+        activation="relu",
+        generator_width=128,
+        n_features=128,
+        feature_length=max(box_size / 25, 1.0),
+    )
+    training = replace(_quick(n_images), batch_size={2: 100, 3: 16}[dimensions], content_delay=2)
+    if name == "fast":
+        return fast, training
+    balanced = replace(fast, generator_width=256, n_features=256, encoder_width=1000)
+    return balanced, replace(training, epochs=4 * training.epochs)
+
+
+def vae_preset(
+    name: Preset,
+    config: type[_Config],
+    *,
+    box_size: int,
+    dimensions: Literal[2, 3] = 2,
+    channels: int = 1,
+    content_dim: int = 2,
+    likelihood: Literal["bernoulli", "gaussian"] = "gaussian",
+    n_images: int = 60_000,
+) -> tuple[_Config, TrainingConfig]:
+    """Return the settings of a preset of the VAE or of beta-VAE for boxes of a size.
+
+    Parameters
+    ----------
+    name : {"fast", "balanced", "paper"}
+        The network is always that of the spatial-VAE paper's baseline (section 4.1). "paper" has
+        its training as well: a constant rate of 1e-4 for 500 epochs.
+    config : {VAEConfig, BetaVAEConfig}
+    box_size, dimensions, channels, content_dim, likelihood, n_images
+        As for `spatial_vae_preset`.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset.
+    """
+    _check(name)
+    made = config(
+        box_size=box_size,
+        dimensions=dimensions,
+        channels=channels,
+        content_dim=content_dim,
+        likelihood=likelihood,
+    )
+    if name == "paper":
+        return made, _of_paper(100)
+    training = _quick(n_images)
+    return made, training if name == "fast" else replace(training, epochs=4 * training.epochs)
+
+
+def _check(name: str) -> None:
+    if name not in get_args(Preset):
+        raise InputError(f"preset must be one of {', '.join(get_args(Preset))}, got {name!r}.")
+
+
+def _of_paper(batch_size: int, **more: Any) -> TrainingConfig:
+    return TrainingConfig(
+        epochs=_PAPER_EPOCHS,
+        batch_size=batch_size,
+        learning_rate=1e-4,
+        plateau_epochs=_PAPER_EPOCHS,  # the rate stays
+        stop_epochs=_PAPER_EPOCHS,
+        **more,
+    )
+
+
+def _quick(n_images: int) -> TrainingConfig:
+    return TrainingConfig(
+        epochs=10 if n_images > 10_000 else 40,
+        learning_rate=1e-3,
+        schedule="cosine",
+        warm_up_steps=200,
+        steps_per_epoch=None if n_images > 10_000 else 50,
+    )
