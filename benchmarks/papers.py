@@ -80,20 +80,15 @@ def training_run(
 def prepared(run: TrainingRun, system: System, data: DataSet) -> PreparedRun:
     """Make boxes and configurations."""
     if data.normalisation is None:
-        made = prepare_stack(run, data.train)
-    else:
-        boxes, positions = boxes_from_stack(data.train, data.normalisation)
-        model, training = run.configurations(
-            box_size=data.train.shape[-1],
-            channels=1,
-            n_images=len(boxes),
-            likelihood="gaussian",
-        )
-        made = PreparedRun(boxes, model, training, data.normalisation, positions)
-    if not system.at_rest:
-        return made
-    assert data.at_rest is not None
-    return made._replace(targets=boxes_from_stack(data.at_rest, made.normalisation).boxes)
+        return prepare_stack(run, data.train, data.at_rest if system.at_rest else None)
+    boxes, positions = boxes_from_stack(data.train, data.normalisation)
+    model, training = run.configurations(
+        box_size=data.train.shape[-1],
+        channels=1,
+        n_images=len(boxes),
+        likelihood="gaussian",
+    )
+    return PreparedRun(boxes, model, training, data.normalisation, positions)
 
 
 def trained(run: TrainingRun, made: PreparedRun, output: Path, slot_end: float) -> SavedModel:
@@ -141,9 +136,8 @@ def _until(job: Any, end: float) -> Iterator[Any]:
 def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dict[str, float]:
     """Take all measures that a table wants of a model."""
     found = finish(encode(saved, data.test, device=device))
-    classes = getattr(found, "classes", None)
     poses = pose_table(
-        *(found.rotation, found.translation, found.score, found.content, classes),
+        *(found.rotation, found.translation, found.score, found.content, found.category),
         scale=found.scale,
         contrast=found.contrast,
     )
@@ -161,7 +155,7 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
         for name in table.measures
         if name in result
         and not any(word in name for word in dropped)
-        and not (name == "circular_correlation" and "rotation" in dropped)
+        and not (name.startswith("circular_correlation") and "rotation" in dropped)
     }
 
 

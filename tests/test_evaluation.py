@@ -185,6 +185,18 @@ def test_circular_correlation_of_uniform_angles_is_left_to_chance() -> None:
     assert min(lengths) > 0.99
 
 
+def test_circular_correlation_for_uniform_angles_needs_no_frame() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.uniform(-pi, pi, 2000)
+    noisy = true + rng.normal(0, 0.3, 2000)
+    for offset in (0, 1, 3):
+        found = circular_correlation(noisy + offset, true, uniform=True)
+        assert found == pytest.approx(np.exp(-(0.3**2) / 2), abs=0.03)
+    assert circular_correlation(-true, true, uniform=True) < -0.95
+    assert abs(circular_correlation(rng.uniform(-pi, pi, 2000), true, uniform=True)) < 0.06
+    assert circular_correlation(np.ones(2000), true, uniform=True) == pytest.approx(0)
+
+
 # -- clusters --------------------------------------------------------------------------------
 
 

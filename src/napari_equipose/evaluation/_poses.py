@@ -107,7 +107,7 @@ def gauge_free_errors(
     return GaugeFreeErrors(degrees, float(np.median(np.abs(degrees))))
 
 
-def circular_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+def circular_correlation(a: npt.ArrayLike, b: npt.ArrayLike, *, uniform: bool = False) -> float:
     """Circular correlation of two samples of angles, as the papers report it.
 
     It centres each sample on its own mean direction. Uniform angles have none: its estimate is
@@ -118,6 +118,9 @@ def circular_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     ----------
     a, b : array_like, shape (n,)
         Radians.
+    uniform : bool
+        Take the form for angles that lie all round: ``R(a - b) - R(a + b)``, of mean resultant
+        lengths ``R``. It needs no mean directions, so a constant offset does not change it.
 
     Returns
     -------
@@ -131,6 +134,9 @@ def circular_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     x, y = np.asarray(a, float), np.asarray(b, float)
     if x.shape != y.shape or x.ndim != 1 or not len(x):
         raise InputError(f"angles must be two (n,) arrays, got {x.shape} and {y.shape}")
+    if uniform:
+        along, against = (float(np.abs(np.exp(1j * z).mean())) for z in (x - y, x + y))
+        return along - against
     x = np.sin(x - np.angle(np.exp(1j * x).mean()))
     y = np.sin(y - np.angle(np.exp(1j * y).mean()))
     spread = float(np.sqrt((x**2).sum() * (y**2).sum()))

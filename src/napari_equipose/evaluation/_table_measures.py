@@ -36,6 +36,7 @@ MEASURES = {
     "rotation_resultant_one_frame": "mean resultant length, one frame for all",
     "rotation_error_deg_one_frame": "median rotation error, one frame for all",
     "circular_correlation": "of rotations, as the papers have it; unsound if they are uniform",
+    "circular_correlation_uniform": "the same in its form for uniform rotations; one frame for all",
     "angular_error_deg": "median angle between 3D rotations, degrees, a frame a class",
     "angular_error_deg_one_frame": "the same, one frame for all",
     "scale_correlation": "Pearson correlation of the logarithms of scales",
@@ -130,7 +131,10 @@ def _rotations(
             raise InputError(f"{symmetry} is no symmetry of images; in the plane give C2, C3, ...")
         a, b = (np.radians(c.to_numpy(float)) for c in _both(found, truth, "rotation"))
         fold = int(symmetry[1:])
-        values = {"circular_correlation": circular_correlation(a, b)}
+        values = {
+            "circular_correlation": circular_correlation(a, b),
+            "circular_correlation_uniform": circular_correlation(a, b, uniform=True),
+        }
         error = a - b
         for end, groups in (("", _codes(labels)), ("_one_frame", None)):
             values[f"rotation_resultant{end}"] = rotation_resultant(error, fold, groups).overall
