@@ -5,6 +5,8 @@ from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
 from ._interface import Capabilities, LossTerms, Model, Posterior
 from ._kinds import ModelKind, kind_of, model_kind, model_kinds
+from ._mce_vae import MCEVAE
+from ._mce_vae_config import MCEVAEConfig
 from ._normalisation import Normalisation
 from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
@@ -15,12 +17,14 @@ from ._target_vae_config import TargetVAEConfig
 from ._vae import VAE, BetaVAEConfig, VAEConfig
 
 __all__ = [
+    "MCEVAE",
     "VAE",
     "BetaVAEConfig",
     "Capabilities",
     "Harmony",
     "HarmonyConfig",
     "LossTerms",
+    "MCEVAEConfig",
     "Model",
     "ModelKind",
     "Normalisation",

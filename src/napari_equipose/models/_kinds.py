@@ -10,6 +10,8 @@ from typing import Any
 from ..geometry import InputError
 from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
+from ._mce_vae import MCEVAE
+from ._mce_vae_config import MCEVAEConfig
 from ._spatial_vae import SpatialVAE
 from ._spatial_vae_config import SpatialVAEConfig
 from ._target_vae import TargetVAE
@@ -55,6 +57,7 @@ _OWN: Mapping[str, ModelKind] = {
         dimensions=frozenset({2, 3}),
         numbers=attrgetter("n_numbers"),
     ),
+    "mce-vae": ModelKind(model=MCEVAE, config=MCEVAEConfig, numbers=attrgetter("n_numbers")),
     "vae": ModelKind(
         model=VAE,
         config=VAEConfig,

@@ -6,6 +6,7 @@ from ._fit import fit
 from ._harmony_presets import HarmonyPreset, harmony_preset
 from ._in_child import train_in_child
 from ._inputs import about, read_large_image, read_volume
+from ._mce_vae_presets import MCEVAEPreset, mce_vae_preset
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
 from ._prepare_volumes import prepare_volumes
@@ -28,6 +29,7 @@ __all__ = [
     "EpochReport",
     "Failure",
     "HarmonyPreset",
+    "MCEVAEPreset",
     "PreparedRun",
     "Preset",
     "Report",
@@ -50,6 +52,7 @@ __all__ = [
     "explain",
     "fit",
     "harmony_preset",
+    "mce_vae_preset",
     "prepare_images",
     "prepare_stack",
     "prepare_volumes",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from ..geometry import InputError
 from ..models import BetaVAEConfig, ModelKind, VAEConfig, model_kind, model_kinds
 from ._harmony_presets import HarmonyPreset, harmony_preset
+from ._mce_vae_presets import MCEVAEPreset, mce_vae_preset
 from ._presets import Preset, preset
 from ._training_config import TrainingConfig
 from ._typed import typed
@@ -37,8 +38,11 @@ class Kind:
             unknown["positions"] = ""  # they are places in an image
         if "likelihood" not in get_type_hints(self.model.config):
             unknown["likelihood"] = "auto"
-        if "ctf" not in signature(getattr(self.model.model, "loss", _no_loss)).parameters:
+        known = signature(getattr(self.model.model, "loss", _no_loss)).parameters
+        if "ctf" not in known:
             unknown["ctf"] = False
+        if "targets" not in known:
+            unknown["targets"] = ""
         return unknown
 
 
@@ -68,6 +72,10 @@ def _spatial_vae(
     name: Any, settings: Mapping[str, Any], **given: Any
 ) -> tuple[Any, TrainingConfig]:
     return spatial_vae_preset(name, **given)
+
+
+def _mce_vae(name: Any, settings: Mapping[str, Any], **given: Any) -> tuple[Any, TrainingConfig]:
+    return mce_vae_preset(name, **given)
 
 
 def _vae(name: Any, settings: Mapping[str, Any], **given: Any) -> tuple[Any, TrainingConfig]:
@@ -112,6 +120,12 @@ KINDS = {
         content_dim=2,
         presets=get_args(Preset),
         configurations=_spatial_vae,
+    ),
+    "mce-vae": Kind(
+        model=model_kind("mce-vae"),
+        content_dim=3,
+        presets=get_args(MCEVAEPreset),
+        configurations=_mce_vae,
     ),
     "vae": Kind(
         model=model_kind("vae"),
