@@ -6,6 +6,7 @@ from ._aligned_stack import AlignedStack
 from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
 from ._at_rest import average, bring_to_rest
 from ._averages import average_volumes
+from ._categories import find_categories
 from ._cluster import cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
 from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, search_volume
@@ -55,6 +56,7 @@ __all__ = [
     "detect",
     "detect_volume",
     "encode",
+    "find_categories",
     "finish",
     "fourier_shell_correlation",
     "isolate",

@@ -59,6 +59,8 @@ class MCEVAE(nn.Module):
     """
 
     units: Tensor  # (group_size,), of tau: radians, pixels, pixels, 1
+    centres: Tensor  # (categories, categories), of z_c
+    centre_std: Tensor
 
     def __init__(self, config: MCEVAEConfig) -> None:
         super().__init__()
@@ -86,6 +88,8 @@ class MCEVAE(nn.Module):
         half = config.box_size / 2
         units = torch.tensor([1.0, half, half, 1.0])[:size]
         self.register_buffer("units", units, persistent=False)
+        self.register_buffer("centres", config.distance * torch.eye(k))
+        self.register_buffer("centre_std", torch.ones(()))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -217,6 +221,22 @@ class MCEVAE(nn.Module):
         likelihood: Tensor = self.likelihood(drawn, pictures)
         return -likelihood
 
+    def set_categories(self, centres: Tensor, std: float) -> None:
+        """Say where the categories lie; by default where the prior has them.
+
+        The bound (eq. 14) draws every z_c towards all the means of the prior at once, so that what
+        is learnt makes groups, but nothing draws each group to a mean.
+
+        Parameters
+        ----------
+        centres : Tensor, shape (categories, categories)
+            Means of z_c.
+        std : float
+            Of z_c about its mean, in each dimension.
+        """
+        self.centres.copy_(centres)
+        self.centre_std.fill_(std)
+
     @torch.no_grad()
     def infer(self, images: Tensor) -> Posterior:
         """Most likely motion, content and category of boxes (n, channels, box_size, box_size)."""
@@ -226,8 +246,8 @@ class MCEVAE(nn.Module):
         self.train(training)
         motion = exponential_map(self.config.group, reading.pose * self.units)
         poses = motion.poses._replace(rotation=wrap_angle(motion.poses.rotation))
-        # Bayes' rule of the prior's Gaussians, which are of one width and equally far from zero
-        categories = (self.config.distance * reading.cluster).softmax(1)
+        apart = torch.cdist(reading.cluster, self.centres) / self.centre_std
+        categories = (-0.5 * apart.square()).softmax(1)  # Bayes' rule, of Gaussians
         content, log_std = _latents(reading)
         scale = motion.scale
         return Posterior(poses, content, log_std.exp(), scale=scale, categories=categories)

@@ -27,7 +27,7 @@ class MCEVAEConfig:
     """Dimensions of z, what varies within a category. The content of an image is z, then z_c."""
     categories: int = 10
     """Gaussians in the mixture of z_c, which has as many dimensions. That of an object is the one
-    of the prior that its z_c most likely is of."""
+    that its z_c most likely is of."""
     group: Literal["SO2", "SE2", "SIM2"] = "SE2"
     """Which motions are inferred: rotation; and translation; and scale."""
     distance: float = 1.0
@@ -138,7 +138,7 @@ class MCEVAEConfig:
         size, small = group_size(self.group), self.hidden_pose
         extractors = n * (2 * h + small) + 2 * h**2 + small**2 + 2 * h * (d + k) + 2 * size * small
         biases = 4 * h + 2 * (d + k) + 2 * small + 3 * size
-        return convolutions + extractors + biases + self._n_numbers_of_decoder + c + 1
+        return convolutions + extractors + biases + self._n_numbers_of_decoder + c + k**2 + 2
 
     @property
     def _n_numbers_of_decoder(self) -> int:

@@ -19,6 +19,7 @@ from ..inference import (
     agree_on_frames,
     calibrate,
     calibrate_volumes,
+    find_categories,
     isolate,
     least_score,
 )
@@ -88,6 +89,7 @@ def train_prepared(
         job = train(prepared.boxes, model, whole, output=output, resume=again, **settings)
         saved = yield from job
         _agree(output, prepared.boxes, device)
+        _sort(output, prepared.boxes, device)
         saved = load_model(output)
         if saved.model.capabilities.fully_convolutional and prepared.ctf is None:
             saved = _with_threshold(output, least_score(saved, prepared.boxes, device))
@@ -205,6 +207,14 @@ def _agree(path: Path, boxes: Tensor, device: str) -> None:
     saved = load_model(path)
     if hasattr(saved.model, "set_frames"):
         agree_on_frames(saved, boxes, device)
+        save_model(path, saved.model, saved.normalisation, saved.record)
+
+
+def _sort(path: Path, boxes: Tensor, device: str) -> None:
+    """Put the categories of a model where the groups are that it learnt."""
+    saved = load_model(path)
+    if hasattr(saved.model, "set_categories"):
+        find_categories(saved, boxes, device)
         save_model(path, saved.model, saved.normalisation, saved.record)
 
 
