@@ -10,6 +10,7 @@ COLUMNS = {
     "circular_correlation": "rotation, circular correlation",
     "circular_correlation_uniform": "the same, form for uniform angles",
     "rotation_resultant": "rotation, mean resultant length",
+    "resultant_3679": "the same of 3 6 7 9",
     "rotation_error_deg": "median error, deg",
     "rotation_resultant_one_frame": "resultant, one frame",
     "rotation_error_deg_one_frame": "median error, one frame, deg",
@@ -91,7 +92,8 @@ TABLES = {
         data=_DIGITS,
         measures=[
             *("translation_correlation_y", "translation_correlation_x", "circular_correlation"),
-            *("circular_correlation_uniform", "rotation_resultant", "rotation_error_deg"),
+            *("circular_correlation_uniform", "rotation_resultant", "resultant_3679"),
+            "rotation_error_deg",
         ],
         systems={
             "TARGET-VAE P8": System(

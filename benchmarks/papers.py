@@ -36,6 +36,7 @@ from napari_equipose.evaluation import (
     evaluate_tables,
     reconstruct,
     reconstruction_error,
+    rotation_resultant,
     turning_rmse,
 )
 from napari_equipose.geometry import InputError
@@ -52,6 +53,8 @@ from napari_equipose.training import (
     train_prepared,
 )
 
+TOLD_APART = (3, 6, 7, 9)
+"""Digits that look like themselves in one rotation only."""
 _DRAWN = 2_000
 """Test images that are drawn again."""
 
@@ -144,6 +147,10 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
     result = evaluate_tables(poses, data.truth)
     result |= result.pop("factor_correlation", {})
     wanted = set(table.measures)
+    if "resultant_3679" in wanted:
+        error = found.rotation - np.radians(data.truth["rotation"])
+        by_digit = rotation_resultant(error, 1, data.truth["class"]).by_group
+        result["resultant_3679"] = float(np.mean([by_digit[digit] for digit in TOLD_APART]))
     if wanted & {"squared_error", "cross_entropy", "elbo_per_pixel"}:
         result |= _drawn(saved, data)
     if wanted & {"rmse_deg", "rmse_3679_deg"}:
@@ -155,7 +162,7 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
         for name in table.measures
         if name in result
         and not any(word in name for word in dropped)
-        and not (name.startswith("circular_correlation") and "rotation" in dropped)
+        and not (name.startswith(("circular_", "resultant_")) and "rotation" in dropped)
     }
 
 
@@ -180,7 +187,7 @@ def _turned(saved: SavedModel, data: DataSet, device: str) -> dict[str, float]:
     rotation = finish(encode(saved, stack, device=device)).rotation.reshape(images.shape[:2])
     rmse = turning_rmse(rotation[:, 1:], turned, rotation[:, 0])
     by_digit = [float(rmse[labels == digit].mean()) for digit in range(10)]
-    told_apart = [by_digit[digit] for digit in (3, 6, 7, 9)]
+    told_apart = [by_digit[digit] for digit in TOLD_APART]
     return {"rmse_deg": float(np.mean(by_digit)), "rmse_3679_deg": float(np.mean(told_apart))}
 
 

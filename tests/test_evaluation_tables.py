@@ -212,6 +212,20 @@ def test_what_a_table_lacks_is_said() -> None:
     assert result["translation_correlation_y"] == pytest.approx(1)
 
 
+def test_what_is_no_number_is_not_measured() -> None:
+    truth, _ = stack()
+    found = answer(truth, np.zeros(N), truth[["hinge_deg"]].to_numpy()).assign(scale=-1.0)
+    found.loc[3, "translation_y"], found.loc[5, "rotation"] = np.inf, np.nan
+    result = evaluate_tables(found, truth.assign(scale=2.0 + truth["hinge_deg"]))
+    reasons = result["not_measured"]
+    assert reasons["translation_correlation_y"] == (
+        "TABLE has empty or infinite cells in translation_y"
+    )
+    assert "empty" in reasons["rotation_error_deg"]
+    assert reasons["scale_correlation"] == "scale must be positive"
+    assert np.isfinite([v for v in result.values() if isinstance(v, float)]).all()
+
+
 def test_rotations_in_space_are_judged_modulo_symmetry_and_frame() -> None:
     rng = np.random.default_rng(0)
     true = Rotation.random(N, random_state=0).as_matrix()
@@ -302,6 +316,8 @@ def test_tables_that_do_not_belong_together_are_refused() -> None:
         evaluate_tables(found.assign(index=0), truth)
     with pytest.raises(InputError, match="symmetry"):
         evaluate_tables(found, truth, symmetry="Q3")
+    with pytest.raises(InputError, match="at least 0, got nan"):
+        evaluate_tables(found, truth, tolerance=float("nan"))
     with pytest.raises(InputError, match="column rotation"):
         evaluate_tables(found, truth.assign(rotation="up"))
     with pytest.raises(InputError, match="nothing in common"):

@@ -73,9 +73,16 @@ class Measured:
     def add(self, names: list[str], measure: Callable[[], _Values]) -> None:
         """Take measures, or keep the reason why not."""
         try:
-            self.values |= measure()
+            values = measure()
         except InputError as error:
             self.without(names, str(error).rstrip("."))
+        else:
+            self.without(names, "no finite number comes of it")
+            self.values |= {n: v for n, v in values.items() if np.isfinite(_numbers(v)).all()}
+
+
+def _numbers(value: float | dict[str, float]) -> list[float]:
+    return [*value.values()] if isinstance(value, dict) else [value]
 
 
 def measure_objects(
@@ -215,7 +222,10 @@ def _sizes(measured: Measured, found: pd.DataFrame, truth: pd.DataFrame) -> None
     for name in ("scale", "contrast"):
 
         def sized(name: str = name) -> _Values:
-            a, b = (np.log(column.to_numpy(float)) for column in _both(found, truth, name))
+            pair = [column.to_numpy(float) for column in _both(found, truth, name)]
+            if min(map(np.min, pair)) <= 0:
+                raise InputError(f"{name} must be positive")
+            a, b = map(np.log, pair)
             return {f"{name}_correlation": float(factor_correlation(a[:, None], b)[0])}
 
         measured.add([f"{name}_correlation"], sized)
@@ -225,7 +235,8 @@ def _others(found: pd.DataFrame) -> npt.NDArray[np.float64]:
     """What is inferred of each object beside its content."""
     names = [*(f"translation_{axis}" for axis in AXES), "rotation", "rot", "tilt", "psi"]
     names = [name for name in (*names, "scale", "contrast") if name in found]
-    return found[[name for name in names if found[name].notna().all()]].to_numpy(float)
+    values = found[names].to_numpy(float)
+    return values[:, np.isfinite(values).all(0)]
 
 
 def _both(
@@ -240,8 +251,8 @@ def filled(table: pd.DataFrame, name: str, which: str) -> "pd.Series[Any]":
         raise InputError("no pick is near an object")
     if name not in table or not table[name].notna().any():
         raise InputError(f"{which} has no {name}")
-    if table[name].isna().any():
-        raise InputError(f"{which} has empty cells in {name}")
+    if table[name].isin([np.inf, -np.inf]).any() or table[name].isna().any():
+        raise InputError(f"{which} has empty or infinite cells in {name}")
     return table[name]
 
 

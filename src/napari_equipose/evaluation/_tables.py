@@ -48,6 +48,8 @@ def evaluate_tables(
         no such symmetry.
     """
     symmetry_group(symmetry)
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise InputError(f"the tolerance must be a number of pixels, at least 0, got {tolerance}.")
     found, truth = with_our_names(found, "TABLE"), with_our_names(truth, "TRUTH")
     picks = {"y", "x"} <= set(found) and "translation_y" not in found
     dimensions = 3 if {"z", "translation_z", "tilt"} & set(found) else 2
