@@ -23,10 +23,12 @@ from napari_equipose.geometry import (
     rotation_matrix_2d,
 )
 from napari_equipose.models import (
+    MCEVAE,
     VAE,
     BetaVAEConfig,
     Harmony,
     HarmonyConfig,
+    MCEVAEConfig,
     Normalisation,
     SpatialVAE,
     SpatialVAEConfig,
@@ -56,6 +58,7 @@ MODELS: dict[str, tuple[type, Any]] = {
         Harmony,
         HarmonyConfig(box_size=SIDE, dimensions=3, gamma=20.0, width=4, n_pictures=8),
     ),
+    "mce-vae": (MCEVAE, MCEVAEConfig(box_size=SIDE, copies=1, width=8, hidden=64)),
     "spatial-vae": (SpatialVAE, SPATIAL),
     "spatial-vae 3D": (
         SpatialVAE,
@@ -151,7 +154,8 @@ def test_every_model_learns_and_infers_in_either_precision(name: str, dtype: tor
     assert terms.total.isfinite() and torch.isclose(terms.total, sum(terms.parts.values()))
     gradients = [value.grad for value in model.parameters() if value.grad is not None]
     assert gradients and all(value.isfinite().all() for value in gradients)
-    assert found.content.shape == (4, model.config.content_dim)
+    content_dim = model.config.content_dim + getattr(model.config, "categories", 0)
+    assert found.content.shape == (4, content_dim)
     assert found.content.isfinite().all() and found.poses.translation.isfinite().all()
 
 
