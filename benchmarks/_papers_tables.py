@@ -39,6 +39,8 @@ class System:
     settings: dict[str, Any] = field(default_factory=dict)
     settings_on: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Further settings for a data set."""
+    fast: dict[str, Any] = field(default_factory=dict)
+    """Further settings with the preset fast."""
     at_rest: bool = False
     """Whether it is told the images at rest."""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -84,7 +86,9 @@ _CIRCULAR = (
     "Some digits look alike upside down, which no system can tell."
 )
 _TARGET = {"kind": "target-vae", "content_dim": 2, "settings_on": _NORMAL}
-_SPATIAL = {"kind": "spatial-vae", "content_dim": 2, "settings_on": _NORMAL}
+# Where minutes end training, content must not be held back for whole passes over 50,000 images.
+_SHORT = {"steps_per_epoch": 100, "epochs": 1000, "content_delay": 1}
+_SPATIAL = {"kind": "spatial-vae", "content_dim": 2, "settings_on": _NORMAL, "fast": _SHORT}
 
 TABLES = {
     "target-vae-1": Table(

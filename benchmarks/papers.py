@@ -67,6 +67,9 @@ def training_run(
     system: System, data: str, arguments: argparse.Namespace, output: Path
 ) -> TrainingRun:
     """Put together what a person would choose."""
+    settings = system.settings | system.settings_on.get(data, {})
+    if arguments.preset == "fast":
+        settings |= system.fast
     return TrainingRun(
         images=(data,),
         output=output.name,
@@ -76,7 +79,7 @@ def training_run(
         minutes=arguments.budget,
         seed=arguments.seed,
         device=arguments.device,
-        settings=system.settings | system.settings_on.get(data, {}),
+        settings=settings,
     )
 
 
