@@ -68,7 +68,7 @@ class MCEVAEConfig:
     hidden: int = 512
     """Nodes of each hidden layer of the extractors of z_c and z."""
     hidden_pose: int = 32
-    """The same of that of tau."""
+    """The same of that of tau, which has ReLU between them, as the published code does."""
     hidden_decoder: int = 300
 
     def __post_init__(self) -> None:
