@@ -17,7 +17,7 @@ def train(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), of volumes for harmony; or "
+            help="A stack of boxes (.mrcs .mrc .tif .npy .zarr .star), of images or volumes; or "
             "with --box-size one or more large images, for harmony tomograms.",
             metavar="IMAGES",
             show_default=False,
@@ -45,10 +45,17 @@ def train(
         ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--model", metavar="KIND", help="target-vae or harmony.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="KIND",
+            help="target-vae (as usual), harmony, spatial-vae, mce-vae, vae or beta-vae; or one "
+            "that another package adds. docs/models.md says which is for what.",
+        ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(metavar="fast|balanced|paper", help="harmony has no balanced.")
+        str | None,
+        typer.Option(metavar="fast|balanced|paper", help="harmony and mce-vae have no balanced."),
     ] = None,
     content_dim: Annotated[
         int | None, typer.Option(min=1, help="Dimensions of the content.")

@@ -60,7 +60,8 @@ def align(
     Raises
     ------
     InputError
-        If the boxes do not fit the model, are too few, or wedges or halves do not fit the boxes.
+        If the boxes do not fit the model, or it infers no pose of images; if they are too few, or
+        wedges or halves do not fit them.
 
     Notes
     -----
@@ -69,6 +70,11 @@ def align(
     saw them all: their correlation is then too high where noise was learnt.
     """
     config, volumes = config or AlignConfig(), 3 in saved.model.capabilities.dimensions
+    if not (volumes or saved.model.capabilities.infers):  # volumes can be searched for poses
+        raise InputError(
+            f"a {saved.kind} model infers no pose, so it brings no images to rest; train another "
+            "kind of model."
+        )
     if volumes and wedge is None:
         wedge = getattr(saved.model.config, "wedge", None)
     if config.search == "auto":

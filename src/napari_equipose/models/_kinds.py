@@ -1,5 +1,6 @@
 """The kinds of models that files hold: those of this package, and those that others add."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -120,6 +121,12 @@ def kind_of(model: Any) -> str:
 
 def _added() -> dict[str, EntryPoint]:
     """Entry points of other packages by name; none goes before a kind of this package."""
+    return _found_along(tuple(sys.path))
+
+
+@cache
+def _found_along(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Entry points of all packages along the import path, which takes a while to go through."""
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 

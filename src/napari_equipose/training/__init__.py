@@ -6,6 +6,7 @@ from ._fit import fit
 from ._harmony_presets import HarmonyPreset, harmony_preset
 from ._in_child import train_in_child
 from ._inputs import about, read_large_image, read_volume
+from ._kinds import Source, check_kind, kinds, why_not
 from ._mce_vae_presets import MCEVAEPreset, mce_vae_preset
 from ._prepare import TrainingBoxes, boxes_from_images, boxes_from_stack
 from ._prepare_run import PreparedRun, choose_likelihood, prepare_images, prepare_stack
@@ -35,6 +36,7 @@ __all__ = [
     "Report",
     "RunFolder",
     "RunState",
+    "Source",
     "Started",
     "StepReport",
     "TrainingBoxes",
@@ -45,6 +47,7 @@ __all__ = [
     "about",
     "boxes_from_images",
     "boxes_from_stack",
+    "check_kind",
     "checkpoint_path",
     "choose_likelihood",
     "create_run",
@@ -52,6 +55,7 @@ __all__ = [
     "explain",
     "fit",
     "harmony_preset",
+    "kinds",
     "mce_vae_preset",
     "prepare_images",
     "prepare_stack",
@@ -70,5 +74,6 @@ __all__ = [
     "unfinished_run",
     "unfinished_runs",
     "vae_preset",
+    "why_not",
     "write_run",
 ]

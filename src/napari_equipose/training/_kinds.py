@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from inspect import signature
 from math import pi
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from ..geometry import InputError
 from ..models import BetaVAEConfig, ModelKind, VAEConfig, model_kind, model_kinds
@@ -17,6 +17,7 @@ from ._vae_presets import spatial_vae_preset, vae_preset
 
 _Config = TypeVar("_Config")
 _BOXES = {2: "images", 3: "volumes"}
+Source = Literal["image", "points", "stack"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,30 @@ def check_finds_in(name: str, dimensions: int | None = None) -> None:
             f"{name} finds objects in {_BOXES[5 - dimensions]}; learn those of "
             f"{_BOXES[dimensions]} with {finding_in(dimensions)}."
         )
+
+
+def why_not(name: str, source: Source, dimensions: int = 2) -> str:
+    """Why a kind can't learn from a source; empty where it can.
+
+    Parameters
+    ----------
+    name : str
+        Of the kind.
+    source : {"image", "points", "stack"}
+        Large images or volumes to find objects in; places in a large image; a stack of boxes.
+    dimensions : {2, 3}
+        Of the images or boxes.
+    """
+    try:
+        kind = check_kind(name)
+        if source == "image":
+            check_finds_in(name, dimensions)
+        elif source == "points" and "positions" in kind.without:
+            raise InputError(f"{name} knows no positions in an image; give it boxes.")
+        check_learns_from(name, dimensions)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def typed_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
