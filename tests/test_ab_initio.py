@@ -176,9 +176,7 @@ def test_a_model_begins_with_what_was_found(
 
 
 @pytest.mark.parametrize("change", [{"dimensions": 2}, {"rotation_range": 1.0}])
-def test_structures_are_only_for_volumes_that_turn(
-    change: dict[str, float], tmp_path: Path
-) -> None:
+def test_structures_are_only_for_boxes_that_turn(change: dict[str, float], tmp_path: Path) -> None:
     config, training = harmony_preset(
         "fast", box_size=SIZE, dimensions=3, transformations=["translation"]
     )

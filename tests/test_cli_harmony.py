@@ -324,7 +324,7 @@ def test_bad_input_of_train_is_one_line(work: Path, tmp_path: Path) -> None:
         ((stack, "--set", "fields=8"), "no setting 'fields' of harmony (it is one of target-vae)"),
         ((stack, "--likelihood", "gaussian"), "harmony knows no likelihood"),
         ((stack, "--box-size", 16), "finds objects in volumes"),
-        ((stack, "--ctf"), "harmony knows no ctf"),
+        ((stack, "--ctf"), "the CTF needs a STAR file"),
     ]
     target = tmp_path / "m.safetensors"
     for arguments, message in cases:

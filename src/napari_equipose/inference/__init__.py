@@ -1,6 +1,7 @@
 """Trained models at work: poses and content of boxes, objects in large images, averages."""
 
 from ._ab_initio import AbInitioConfig, Structures, ab_initio
+from ._ab_initio_images import ab_initio_images
 from ._align import align
 from ._aligned_stack import AlignedStack
 from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
@@ -45,6 +46,7 @@ __all__ = [
     "VolumeSearch",
     "Watched",
     "ab_initio",
+    "ab_initio_images",
     "agree_on_frames",
     "align",
     "average",

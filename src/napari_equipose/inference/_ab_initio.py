@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
-from ..geometry import InputError, MissingWedge, Poses3D, fourier_grid
+from ..geometry import InputError, MissingWedge, Poses, Poses3D, fourier_grid
 from ._progress import Progress, Watched
 from ._refinement_plan import RefinementConfig
 from ._structure_search import LEAST_GROUP, StructureSearch, coarseness, reduced
@@ -51,11 +51,13 @@ class AbInitioConfig:
 class Structures(NamedTuple):
     """What a mixture is made of, coarsely."""
 
-    averages: NDArray[np.float32]  # (k, side, side, side), masked; one after the like of it
+    averages: NDArray[np.float32]  # of volumes (k, side, side, side), masked, like beside like;
+    # of images (k, channels, y, x), as they are
     rows: NDArray[np.int64]  # (m,) the volumes that were labelled
     label: NDArray[np.int64]  # (m,) their structures; -1 for one of its own kind
-    poses: Poses3D  # (m,) in voxels of the volumes
+    poses: Poses | Poses3D  # (m,) in pixels of the boxes
     score: NDArray[np.float32]  # (m,) correlation with the average where measured
+    scale: NDArray[np.float32] | None = None  # (m,) of images, where it was looked for
 
 
 def ab_initio(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..geometry import InputError, Poses
 from ..models import SavedModel, choose_device
+from ._drawn_pictures import DrawnPictures
 from ._drawn_structures import DrawnStructures
 from ._fit_in_box import fit_in_box
 from ._progress import Progress
@@ -53,8 +54,9 @@ def encode(
         Boxes of the size the model was trained on; may be memory-mapped.
     refine : bool
         Fit what the model draws to the pixels: for a sub-pixel pose, with a system whose encoder
-        is fully convolutional; with a model of volumes that began with structures that a search
-        found, at all rotations of all of them, and the content is that of the best.
+        is fully convolutional; with a model that began with structures that a search found, at all
+        rotations of all of them, and the content is that of the best. Of images only where that
+        fits better than what the encoder says.
     device : str
         As for `models.choose_device`.
     batch_size : int, optional
@@ -87,7 +89,9 @@ def encode(
     assert isinstance(saved.model, torch.nn.Module)
     saved.model.to(target)
     batch_size = batch_size or {2: 100, 3: 8}[dimensions]
-    structures = DrawnStructures.of(saved) if refine else None
+    structures: DrawnStructures | DrawnPictures | None = None
+    if refine:
+        structures = (DrawnStructures if dimensions == 3 else DrawnPictures).of(saved)
     parts: list[Encoding] = []
     for first in range(0, len(stack), batch_size):
         raw = np.asarray(stack[first : first + batch_size])
@@ -131,10 +135,12 @@ def _encode_batch(
     saved: SavedModel,
     images: torch.Tensor,
     refine: bool,
-    structures: DrawnStructures | None = None,
+    structures: DrawnStructures | DrawnPictures | None = None,
 ) -> Encoding:
     posterior = saved.model.infer(images)
-    if structures is not None:
+    if isinstance(structures, DrawnPictures):
+        posterior = structures.find(saved, images, posterior)
+    elif structures is not None:
         posterior = structures.find(images, posterior)
     poses = posterior.poses
     if saved.model.capabilities.fully_convolutional:

@@ -5,13 +5,11 @@ from collections.abc import Generator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from ..geometry import MissingWedge, Poses3D, fourier_crop
 from ._averages import Frame, Sums, at_rest
+from ._in_a_row import in_a_row, keep_unlike, neighbours
 from ._progress import Progress
 from ._rotation_search import (
     Found,
@@ -99,24 +97,16 @@ class StructureSearch:
         every = [self._laid_on_all(average, averages) for average in averages]
         likeness = np.array([[one.score for one in row] for row in every])
         likeness = np.minimum(likeness, likeness.T)
-        _, kind = connected_components(likeness > alike)
-        kept = [max(np.flatnonzero(kind == name), key=counts.__getitem__) for name in set(kind)]
-        apart = np.maximum(1 - likeness[np.ix_(kept, kept)], 1e-6)
-        np.fill_diagonal(apart, 0)
-        order, parent = breadth_first_order(minimum_spanning_tree(apart), 0, directed=False)
+        kept = keep_unlike(likeness, counts, alike)
+        likeness = likeness[np.ix_(kept, kept)]
         placed = {0: averages[kept[0]]}
         frame = Frame.of(averages[0].shape[-1])
-        for child in order[1:]:
-            average, like = averages[kept[child]], placed[int(parent[child])]
-            (found,) = self._laid_on_all(average, [like])
+        for child, parent in neighbours(likeness):
+            average = averages[kept[child]]
+            (found,) = self._laid_on_all(average, [placed[parent]])
             pose = found.rotation, found.translation
-            placed[int(child)] = frame.density(
-                at_rest(fine_spectrum(average[None]), *pose, None, frame)
-            )
-        if len(kept) < 3:
-            return [placed[name] for name in range(len(kept))]
-        tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
-        return [placed[int(name)] for name in leaves_list(tree)]
+            placed[child] = frame.density(at_rest(fine_spectrum(average[None]), *pose, None, frame))
+        return [placed[name] for name in in_a_row(likeness)]
 
     def _laid_on_all(self, average: Tensor, references: list[Tensor]) -> list[Found]:
         stages = self.stages(average.shape[-1])

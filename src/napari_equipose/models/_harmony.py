@@ -14,6 +14,7 @@ from ..geometry import (
     resample,
 )
 from ._harmony_config import HarmonyConfig
+from ._harmony_ctf import through_lens
 from ._harmony_energy import energy, left_out
 from ._harmony_networks import PictureDecoder, PlainEncoder, ViewEncoder
 from ._harmony_transforms import TransformRanges, Transforms
@@ -82,12 +83,16 @@ class Harmony(nn.Module):
             clusters=False,
         )
 
-    def loss(self, images: Tensor) -> LossTerms:
+    def loss(self, images: Tensor, ctf: Tensor | None = None) -> LossTerms:
         """Terms of the objective (section 3.5).
 
         Parameters
         ----------
         images : Tensor, shape (n, channels, box_size, box_size), or with a third box_size
+        ctf : Tensor, shape (n, box_size, box_size // 2 + 1), optional
+            Contrast transfer function of each image, on the frequencies of `torch.fft.rfft2`;
+            applied to what the decoder draws, turned and scaled as the object is brought to rest.
+            Volumes are taken to have that of the axes y and x at all directions.
 
         Returns
         -------
@@ -100,7 +105,7 @@ class Harmony(nn.Module):
         gamma = config.gamma or (config.training_size or len(images)) / len(images)
         reading = self._read(images)
         drawn = self.decoder(self._sample(reading))
-        chosen = self._choose(images, reading.proposals, drawn)
+        chosen = self._choose(images, reading.proposals, drawn, ctf)
         rest = chosen.bring_to_rest(images)
 
         with torch.no_grad():
@@ -110,9 +115,13 @@ class Harmony(nn.Module):
                 copies = config.wedge.apply(copies)
         reading_copy = self._read(copies)
         drawn_copy = self.decoder(self._sample(reading_copy))
-        chosen_copy = self._choose(copies, reading_copy.proposals, drawn_copy)
-        whole = relation.inverse().compose(chosen_copy)
+        back = relation.inverse()
+        chosen_copy = self._choose(copies, reading_copy.proposals, drawn_copy, ctf, back)
+        whole = back.compose(chosen_copy)
         rest_copy = whole.bring_to_rest(images)
+        if ctf is not None:
+            drawn = through_lens(drawn, ctf, chosen)
+            drawn_copy = through_lens(drawn_copy, ctf, whole)
 
         outside = left_out(config, images, rest, chosen)
         outside_copy = left_out(config, images, rest_copy, whole)
@@ -138,42 +147,55 @@ class Harmony(nn.Module):
         self._content_held = held
 
     def guided_loss(
-        self, volumes: Tensor, content: Tensor, content_std: float, poses: Poses3D
+        self,
+        boxes: Tensor,
+        content: Tensor,
+        content_std: float,
+        poses: Poses | Poses3D,
+        scale: Tensor | None = None,
     ) -> Tensor:
-        """How far the encoder is from contents and poses that are known of some volumes.
+        """How far the encoder is from contents and poses that are known of some boxes.
 
         Parameters
         ----------
-        volumes : Tensor, shape (n, channels, z, y, x)
-            Turned and shifted at random before the encoder sees them.
+        boxes : Tensor, shape (n, channels, y, x), or (n, channels, z, y, x)
+            Transformed at random before the encoder sees them.
         content : Tensor, shape (n, content_dim)
         content_std : float
             The spread wanted of the contents.
-        poses : Poses3D
-            In voxels of the volumes.
+        poses : Poses, or Poses3D of volumes
+            In pixels of the boxes.
+        scale : Tensor, shape (n,), optional
+            By how much each object is enlarged; 1 when not given.
 
         Returns
         -------
         Tensor
-            Mean over the volumes; of the proposals for each the nearest counts.
+            Mean over the boxes; of the proposals for each the nearest counts.
         """
-        volumes = self._reduced(volumes)
-        relation = self.ranges.random(len(volumes), volumes)
-        copies = relation.apply(volumes)
+        boxes = self._reduced(boxes)
+        relation = self.ranges.random(len(boxes), boxes)
+        copies = relation.apply(boxes)
         if self.config.wedge is not None:
             copies = self.config.wedge.apply(copies)
         still = torch.zeros_like(relation.log_scale)
         shift = poses.translation * (self.config.side / self.config.box_size)
-        known = relation.compose(Transforms(poses.rotation, shift, still, still, still))
+        larger = still if scale is None else scale.log()
+        rotation = poses.matrix if isinstance(poses, Poses) else poses.rotation
+        known = relation.compose(Transforms(rotation, shift, larger, still, still))
         reading = self._read(copies)
-        each = (len(volumes), self.config.hypotheses)
+        each = (len(boxes), self.config.hypotheses)
         turned = reading.proposals.rotation.unflatten(0, each) - known.rotation.unsqueeze(1)
         moved = reading.proposals.translation.unflatten(0, each) - known.translation.unsqueeze(1)
+        grown = reading.proposals.log_scale.unflatten(0, each) - known.log_scale.unsqueeze(1)
+        # By how far that moves what lies halfway to the edge, as a shift does.
+        moved = torch.cat((moved, self.config.side / 4 * grown.unsqueeze(2)), 2)
         apart, nearest = turned.square().sum((-2, -1)).min(1)
-        moved = moved[torch.arange(len(volumes), device=nearest.device), nearest]
+        moved = moved[torch.arange(len(boxes), device=nearest.device), nearest]
         unlike = (reading.content - content).square().sum(1)
         spread = (reading.log_std - log(content_std)).square().sum(1)
-        whole: Tensor = (apart + moved.square().mean(1) + unlike + spread).mean()
+        d = self.config.dimensions
+        whole: Tensor = (apart + moved.square().sum(1) / d + unlike + spread).mean()
         return whole
 
     def _sample(self, reading: Reading) -> Tensor:
@@ -181,16 +203,33 @@ class Harmony(nn.Module):
             return torch.zeros_like(reading.content)
         return reading.content + reading.log_std.exp() * torch.randn_like(reading.content)
 
-    def _choose(self, images: Tensor, proposals: Transforms, drawn: Tensor) -> Transforms:
-        """Keep, of the proposals for each image, the one that fits what is drawn best."""
+    def _choose(
+        self,
+        images: Tensor,
+        proposals: Transforms,
+        drawn: Tensor,
+        ctf: Tensor | None = None,
+        back: Transforms | None = None,
+    ) -> Transforms:
+        """Keep, of the proposals for each image, the one that fits what is drawn best.
+
+        ``back`` leads from copies to the images that have the ``ctf``.
+        """
         n, hypotheses = len(images), self.config.hypotheses
         if hypotheses == 1:
             return proposals
-        best = self._misfits(images, proposals, drawn).argmin(1)
+        best = self._misfits(images, proposals, drawn, ctf, back).argmin(1)
         return proposals.rows(torch.arange(n, device=best.device) * hypotheses + best)
 
     @torch.no_grad()
-    def _misfits(self, images: Tensor, proposals: Transforms, drawn: Tensor) -> Tensor:
+    def _misfits(
+        self,
+        images: Tensor,
+        proposals: Transforms,
+        drawn: Tensor,
+        ctf: Tensor | None = None,
+        back: Transforms | None = None,
+    ) -> Tensor:
         """Sum of squared errors (n, hypotheses) of each proposal, on boxes of half the size.
 
         It is the coarse features that tell unlike rotations apart.
@@ -203,6 +242,10 @@ class Harmony(nn.Module):
         shift = proposals.translation * (side / config.side)
         proposals = proposals._replace(translation=shift)
         rest = proposals.bring_to_rest(small)
+        if ctf is not None:
+            each = torch.arange(len(ctf), device=ctf.device).repeat_interleave(hypotheses)
+            seen = proposals if back is None else back.rows(each).compose(proposals)
+            drawn = through_lens(drawn, ctf[each], seen)
         misfit = energy(config, drawn - rest, proposals) + left_out(config, small, rest, proposals)
         return misfit.reshape(-1, hypotheses)
 

@@ -12,7 +12,8 @@ from ._training_config import TrainingConfig
 HarmonyPreset = Literal["fast", "paper"]
 
 _COARSE_SIDE = 16  # voxels that the networks see: more would take too long
-_STRUCTURES, _ENOUGH = 8, 24
+_STRUCTURES = {2: 16, 3: 8}
+_ENOUGH = {2: 200, 3: 24}
 _TRANSFORMATIONS = ("rotation", "translation", "scale", "contrast")
 
 
@@ -32,9 +33,9 @@ def harmony_preset(
     ----------
     name : {"fast", "paper"}
         "fast" is for minutes on two processor cores. The encoder proposes several poses, without
-        which rotations are hardly learnt in so few steps; of volumes, it begins with the
-        structures that a search finds, and sees them binned to 16 voxels. "paper" has one, and
-        the paper's weight of the dissimilarities (section 3.5).
+        which rotations are hardly learnt in so few steps; given enough boxes, it begins with the
+        structures that a search finds; and it sees volumes binned to 16 voxels. "paper" has one,
+        and the paper's weight of the dissimilarities (section 3.5).
     box_size : int
         Side of the boxes in pixels.
     dimensions : {2, 3}
@@ -91,10 +92,14 @@ def harmony_preset(
     )
     if "rotation" not in transformations:
         return replace(config, gamma=20.0), training
+    structures = _STRUCTURES[dimensions] if n_images >= _ENOUGH[dimensions] else 0
     if dimensions == 2:
-        return replace(config, gamma=20.0, hypotheses=8), training
+        if "contrast" in transformations:
+            structures = 0
+        config = replace(config, gamma=20.0, hypotheses=8)
+        return config, replace(training, structures=structures)
     binning = max(1, box_size // _COARSE_SIDE)
     config = replace(config, gamma=20.0, hypotheses=60, views=True, binning=binning)
-    if n_images < _ENOUGH:
+    if not structures:
         return config, training
-    return config, replace(training, epochs=6, learning_rate=2e-4, structures=_STRUCTURES)
+    return config, replace(training, epochs=6, learning_rate=2e-4, structures=structures)

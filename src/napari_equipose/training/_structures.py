@@ -1,21 +1,25 @@
-"""A start for models of volumes: the structures that a search finds."""
+"""A start for models that infer all rotations: the structures that a search finds."""
 
 from collections.abc import Generator
+from math import log
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import InputError, Poses3D, fourier_crop
-from ..inference import AbInitioConfig, Progress, Structures, ab_initio
+from ..geometry import InputError, fourier_crop
+from ..inference import AbInitioConfig, Progress, Structures, ab_initio, ab_initio_images
 from ..models import Harmony
 from ._batches import Boxes, seeded, split
 from ._training_config import TrainingConfig
 
-_LEAST_VOLUMES = 16
-_STEPS = 200  # of the encoder, and of the decoder
+_LEAST_BOXES = 16
+_STEPS = 200  # of the decoder
+_READING_STEPS = {2: 2000, 3: 200}  # of the encoder, which of images has no views to begin with
+_PARTICLES = {2: 48, 3: 24}  # of each structure; images are searched quickly
 _DRAWING_RATE, _READING_RATE = 3e-3, 2e-3
 _FARTHEST = 2.0  # contents lie from minus this to this
 _SPREAD = 0.1  # of contents, in distances between structures
@@ -33,9 +37,9 @@ def begin_with_structures(
     Parameters
     ----------
     model : Harmony
-        Of volumes, one that infers all rotations.
+        One that infers all rotations; of images, no contrast.
     boxes : Boxes
-        Normalised, shape (n, 1, z, y, x).
+        Normalised, shape (n, channels, y, x) or (n, 1, z, y, x).
     config : TrainingConfig
         Its ``structures`` says how many at most.
 
@@ -53,27 +57,37 @@ def begin_with_structures(
     InputError
         If the model is of another kind, or there are fewer than 16 boxes to train on.
     """
-    if not (isinstance(model, Harmony) and model.config.dimensions == 3 and model.ranges.all_turns):
+    if not (
+        isinstance(model, Harmony)
+        and model.ranges.all_turns
+        and (model.config.dimensions == 3 or "contrast" not in model.config.infers)
+    ):
         raise InputError(
-            "structures are looked for where a harmony model infers all rotations of volumes; "
-            "set structures to 0."
+            "structures are looked for where a harmony model infers all rotations, and of images "
+            "no contrast; set structures to 0."
         )
     rows, _ = split(len(boxes), config)
-    if len(rows) < _LEAST_VOLUMES:
+    if len(rows) < _LEAST_BOXES:
         raise InputError(
-            f"at least {_LEAST_VOLUMES} boxes to train on are needed to look for structures, got "
+            f"at least {_LEAST_BOXES} boxes to train on are needed to look for structures, got "
             f"{len(rows)}; give more, or set structures to 0."
         )
-    found = yield from ab_initio(
-        lambda few: boxes[rows[torch.from_numpy(few)]][:, 0],
-        len(rows),
-        model.config.wedge,
-        AbInitioConfig(
-            structures=config.structures,
-            max_shift=model.config.translation_range or 1.0,
-            seed=config.seed,
-        ),
+
+    def read(few: NDArray[np.int64]) -> Tensor:
+        return boxes[rows[torch.from_numpy(few)]]
+
+    wanted = AbInitioConfig(
+        structures=config.structures,
+        particles=_PARTICLES[model.config.dimensions],
+        max_shift=model.config.translation_range or 1.0,
+        seed=config.seed,
     )
+    if model.config.dimensions == 3:
+        wedge = model.config.wedge
+        found = yield from ab_initio(lambda few: read(few)[:, 0], len(rows), wedge, wanted)
+    else:
+        most = 2 * log(model.config.scale_range or 1.0)
+        found = yield from ab_initio_images(read, len(rows), wanted, most)
     pupil = _Pupil(model, config, found)
     yield from pupil.learn(boxes, rows)
     contents: list[list[float]] = pupil.contents.tolist()
@@ -81,12 +95,14 @@ def begin_with_structures(
 
 
 def keep_structures(model: Any) -> None:
-    """Let training change no more what a model draws.
+    """Let training change no more what a model draws of volumes.
 
     The encoder tells like structures apart less well than the search did, and the decoder would
-    come to draw mixtures of them.
+    come to draw mixtures of them. What a model draws of images goes on to learn how objects of a
+    kind differ.
     """
-    model.decoder.requires_grad_(False)
+    if model.config.dimensions == 3:
+        model.decoder.requires_grad_(False)
 
 
 class _Pupil:
@@ -106,11 +122,16 @@ class _Pupil:
         known = np.flatnonzero(found.label >= 0)
         rows = rows[torch.from_numpy(found.rows[known])]
         label = torch.from_numpy(found.label[known])
-        poses = Poses3D(*(part[torch.from_numpy(known)] for part in found.poses))
-        averages = torch.from_numpy(found.averages).unsqueeze(1).to(self.device)
+        kind = type(found.poses)
+        poses = [part[torch.from_numpy(known)] for part in found.poses]
+        scale = None if found.scale is None else torch.from_numpy(found.scale[known])
+        averages = torch.from_numpy(found.averages).to(self.device)
+        if model.config.dimensions == 3:
+            averages = averages.unsqueeze(1)
         drawing = torch.optim.Adam(model.decoder.parameters(), _DRAWING_RATE)
         reading = torch.optim.Adam(model.encoder.parameters(), _READING_RATE)
-        for step in range(2 * _STEPS):
+        steps = _STEPS + _READING_STEPS[model.config.dimensions]
+        for step in range(steps):
             optimizer = drawing if step < _STEPS else reading
             with seeded(config, _IN_PLACE_OF_EPOCH, step, self.device):
                 optimizer.zero_grad()
@@ -118,17 +139,21 @@ class _Pupil:
                     loss = self._unlike(averages)
                 else:
                     few = torch.randint(len(rows), (config.batch_size,))
-                    given = Poses3D(*(part[few].to(self.device) for part in poses))
+                    given = kind(*(part[few].to(self.device) for part in poses))
+                    scaled = None if scale is None else scale[few].to(self.device)
                     batch = boxes[rows[few]].to(self.device)
                     content = self.contents[label[few].to(self.device)]
-                    loss = model.guided_loss(batch, content, self.spread, given)
+                    loss = model.guided_loss(batch, content, self.spread, given, scaled)
                 loss.backward()
                 optimizer.step()
-            yield Progress(step + 1, 2 * _STEPS, "learning what was found")
+            yield Progress(step + 1, steps, "learning what was found")
 
     def _unlike(self, averages: Tensor) -> Tensor:
         """Misfit of what is drawn of each structure, as a part of its power."""
         drawn = self.model.decoder(self.contents + self.spread * torch.randn_like(self.contents))
-        if drawn.shape[-1] > averages.shape[-1]:
-            drawn = fourier_crop(drawn, averages.shape[-1])
+        side = min(drawn.shape[-1], averages.shape[-1])
+        drawn, averages = (
+            value if value.shape[-1] == side else fourier_crop(value, side)
+            for value in (drawn, averages)
+        )
         return F.mse_loss(drawn, averages) / averages.square().mean()
