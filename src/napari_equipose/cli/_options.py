@@ -24,8 +24,8 @@ Json = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="Sort the objects into K classes by content, or as many as they make: auto. By default "
-        "they are the categories of a model that has its own.",
+        help="Sort the objects into K classes by content, or as many as they make: auto. By "
+        "default they are the categories of a model that has its own.",
         metavar="K|auto",
     ),
 ]
