@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from test_cli import refuse, run, succeed
 from tiny import HARMONY
 
-from napari_equipose.geometry import apply_poses
+from napari_equipose.geometry import apply_poses, smooth_disc_mask
 from napari_equipose.inference._fit_in_box import fit_in_box
 from napari_equipose.io import (
     StarFile,
@@ -27,7 +27,7 @@ from napari_equipose.io import (
 )
 from napari_equipose.models import Harmony, HarmonyConfig, Posterior, load_model
 from napari_equipose.models._harmony_transforms import TransformRanges
-from napari_equipose.training import TrainingRun, read_run
+from napari_equipose.training import TrainingRun, prepare_stack, read_run
 from napari_equipose.training._checkpoint import save_checkpoint
 
 TINY = [part for name, value in HARMONY.items() for part in ("--set", f"{name}={value}")]
@@ -161,6 +161,7 @@ def test_contrast_to_infer_is_left_in_the_boxes(work: Path, tmp_path: Path) -> N
     images = gain * np.load(work / "images.npy") + 5
     np.save(stack, images)
     ranges = ["--set", "contrast_range=2", "--set", "scale_range=1.3"]
+    ranges += ["--set", "brightness_range=0.5"]
     succeed("train", stack, "-o", model, *SHORT, *ranges)
     normalisation = load_model(model).normalisation
     assert normalisation.kind == "shared"
@@ -170,9 +171,22 @@ def test_contrast_to_infer_is_left_in_the_boxes(work: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(spread, spread[0], rtol=0.05)
     succeed("encode", model, stack, "-o", table)
     rows = pd.read_csv(table)
-    assert list(rows)[-3:] == ["content_0", "scale", "contrast"]
+    assert list(rows)[-4:] == ["content_0", "scale", "contrast", "brightness"]
     assert rows["scale"].between(1 / 1.69, 1.69).all()  # twice the ranges
     assert rows["contrast"].between(1 / 4, 4).all()
+    assert rows["brightness"].between(-1, 1).all() and rows["brightness"].nunique() > 1
+
+
+def test_a_larger_object_is_as_bright_as_a_smaller_one() -> None:
+    """Each box scaled by its own spread would show it fainter, and the space around it darker."""
+    small, large = (smooth_disc_mask(32, radius, edge=2.0).numpy() for radius in (4.0, 8.0))
+    stack = np.stack([small, large] * 4)
+    run = TrainingRun(model="harmony", settings={"scale_range": 2.0})
+    boxes = prepare_stack(run, stack).boxes[:, 0].numpy()
+    for level in (boxes[:, 16, 16], boxes[:, 0, 0]):
+        np.testing.assert_allclose(level, level[0], rtol=1e-5)
+    alone = prepare_stack(TrainingRun(model="harmony"), stack).boxes[:, 0].numpy()
+    assert alone[0, 16, 16] > 1.5 * alone[1, 16, 16]
 
 
 # Tables
@@ -333,7 +347,7 @@ def test_bad_input_of_train_is_one_line(work: Path, tmp_path: Path) -> None:
     plain = ["-o", target, "--epochs", 1, "--device", "cpu"]
     assert "model harmony" in refuse("train", stack, *plain)
     said = refuse("train", images, *plain, "--tilt-range", -60, 60)
-    assert "'tilt_min_deg' of target-vae (it is one of harmony)" in said
+    assert "'tilt_min_deg' of target-vae (it is one of harmony and spatial-vae)" in said
     assert not target.exists()
 
 

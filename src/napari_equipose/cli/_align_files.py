@@ -81,6 +81,7 @@ class Outputs(NamedTuple):
             classes=found.label,
             scale=encoding.scale,
             contrast=encoding.contrast,
+            brightness=encoding.brightness,
             half=found.half,
         )
         io.write_table(self.poses, table, stack=self.stack)

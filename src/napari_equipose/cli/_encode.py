@@ -43,6 +43,7 @@ def encode(
         *(found.rotation, found.translation, found.score, found.content, label),
         scale=found.scale,
         contrast=found.contrast,
+        brightness=found.brightness,
     )
     io.write_table(output, table, stack=stack)
     values = {"table": str(output), "model": str(model), "digest": saved.digest, "n": len(table)}

@@ -9,7 +9,7 @@ from napari_equipose.geometry import InputError
 
 _NUMBERS = [
     *("index", "z", "y", "x", "translation_z", "translation_y", "translation_x"),
-    *("rotation", "rot", "tilt", "psi", "score", "scale", "contrast"),
+    *("rotation", "rot", "tilt", "psi", "score", "scale", "contrast", "brightness"),
 ]
 _SYNONYMS = {"id": "index", "psi_relion": "rotation"}
 _SYNONYMS |= {f"shift_{axis}{end}": f"translation_{axis}" for axis in "zyx" for end in ("", "_px")}

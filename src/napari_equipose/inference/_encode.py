@@ -34,6 +34,9 @@ class Encoding(NamedTuple):
     """Shape (n,), gain of each object's intensities, where the system infers it."""
     category: NDArray[np.int64] | None = None
     """Shape (n,), the most likely category of each, where the system has its own."""
+    brightness: NDArray[np.float32] | None = None
+    """Shape (n,), what is added to each object's intensities, in units of the normalised pixels,
+    where the system infers it."""
 
 
 def encode(
@@ -151,6 +154,6 @@ def _encode_batch(
         score = fit_in_box(saved.model, images, posterior)
     found = (poses.rotation, poses.translation, score, posterior.content)
     category = None if posterior.categories is None else posterior.categories.argmax(1)
-    more = (posterior.scale, posterior.contrast, category)
+    more = (posterior.scale, posterior.contrast, category, posterior.brightness)
     columns: list[Any] = [None if c is None else c.cpu().numpy() for c in (*found, *more)]
     return Encoding(*columns)

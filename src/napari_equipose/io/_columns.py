@@ -42,6 +42,7 @@ def pose_table(
     scale: ArrayLike | None = None,
     contrast: ArrayLike | None = None,
     half: ArrayLike | None = None,
+    brightness: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Make the table of an encoded stack, one row an image or a volume.
 
@@ -58,6 +59,8 @@ def pose_table(
         Columns of these names come last, where given.
     half : array of int, shape (n,), optional
         0 or 1: in which half of the data each is; a column of this name, the very last.
+    brightness : array, shape (n,), optional
+        A column of this name beside ``contrast``.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def pose_table(
         del shared["rotation"]
     else:
         shared["rotation"] = wrap_degrees(np.degrees(rotation))
-    last = {"scale": scale, "contrast": contrast}
+    last = {"scale": scale, "contrast": contrast, "brightness": brightness}
     last = {name: np.asarray(v, np.float64) for name, v in last.items() if v is not None}
     halves = {} if half is None else {"half": np.asarray(half, np.int64)}
     return pd.DataFrame(columns | shared | last | halves)

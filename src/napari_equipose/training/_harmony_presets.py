@@ -45,7 +45,8 @@ def harmony_preset(
         Dimensions of the content; the paper's tables are of one.
     transformations : collection of str
         Any of "rotation" (all of it), "translation" (an eighth of the box), "scale" (a factor of
-        1.3) and "contrast" (a gain of 2 and an offset of one half). Other ranges: replace them.
+        1.3) and "contrast" (a gain of 2 and an offset of two standard deviations: of pixels
+        whose mean is taken out, a gain alone is an offset too). Other ranges: replace them.
     n_images : int
         Size of the training set.
 
@@ -66,7 +67,7 @@ def harmony_preset(
         "translation_range": ("translation", box_size / 8),
         "scale_range": ("scale", 1.3),
         "contrast_range": ("contrast", 2.0),
-        "brightness_range": ("contrast", 0.5),
+        "brightness_range": ("contrast", 2.0),
     }
     wanted: dict[str, Any] = {
         field: value if kind in transformations else None for field, (kind, value) in ranges.items()

@@ -19,6 +19,7 @@ from ._training_config import TrainingConfig
 
 _LEAST_BOXES = 10
 _LEAST_OF_STACK = 8
+_SEEN_IN_INTENSITIES = ("scale_range", "contrast_range", "brightness_range")
 _LITTLE_NOISE = 0.25
 """Of the local contrast."""
 
@@ -71,8 +72,10 @@ def prepare_stack(
     if likelihood == "auto":
         likelihood = choose_likelihood(stack)
     normalisation = _normalisation(likelihood)
-    if any(run.settings.get(name) for name in ("contrast_range", "brightness_range")):
-        # What is to be inferred must not be taken out of each box before.
+    told = any(run.settings.get(name) for name in _SEEN_IN_INTENSITIES)
+    if told and normalisation.kind == "standard":
+        # What is to be inferred must not be taken out of each box before; and the larger an
+        # object, the more of the spread of its box is its own.
         normalisation = Normalisation.shared_by(stack)
     boxes, positions = boxes_from_stack(stack, normalisation)
     prepared = _prepared(run, boxes, positions, likelihood, normalisation)

@@ -8,7 +8,6 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Layer, Points, Vectors
-from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from .. import __version__
@@ -16,10 +15,10 @@ from ..inference import Alignment
 from ..io import pose_table
 from ..models import SavedModel
 from ._align_job import Aligned, Placing
-from ._align_source import Particles
+from ._align_particles import Particles
+from ._object_layers import arrows_at, class_colours, object_arrows, object_points
 
 _NOT_FEATURES = ("index", "translation_z", "translation_y", "translation_x")
-_CLASS_COLOURS = ["#ff9f40", "#4fc3f7", "#aed581", "#f06292", "#ffd54f", "#9575cd"]
 _FEW = 16  # boxes from which the range of intensities is taken
 
 
@@ -48,7 +47,7 @@ class AlignedLayers:
         self.points: Points | None = None
         self.vectors: Vectors | None = None
         if particles.positions is not None:
-            features = _features(aligned.alignment)
+            features = _features(aligned.alignment, particles.tilts)
             self.points = self._points(features)
             self.vectors = self._vectors(features)
 
@@ -130,43 +129,31 @@ class AlignedLayers:
         )
 
     def _points(self, features: pd.DataFrame) -> Points:
-        return Points(
+        side = self._particles.shape[1]
+        return object_points(
             self.positions,
-            ndim=self._particles.dimensions,
-            name=f"{self._particles.name} objects",
-            features=features,
-            symbol="disc",
-            size=self._particles.shape[1] / 5,
-            canvas_size_limits=(0, 10_000),
-            border_color="black",
-            border_width=0.1,
-            face_color=_coloured(features),
-            metadata={"equipose": self._metadata | {"box_size": self._particles.shape[1]}},
+            features,
+            f"{self._particles.name} objects",
+            side / 5,
+            self._metadata | {"box_size": side},
+            face_color=class_colours(features),
             **self._particles.place,
         )
 
     def _vectors(self, features: pd.DataFrame) -> Vectors:
-        """Arrows along the z axis of each object at rest; of images, along its x axis."""
-        length = self._particles.shape[1] / 3
-        rotation = self._alignment.encoding.rotation.astype(np.float64)
-        if rotation.ndim == 3:
-            along = rotation[:, :, 0]
-        else:
-            along = np.stack((-np.sin(rotation), np.cos(rotation)), 1)  # y points down
-        return Vectors(
-            np.stack((self.positions, length * along), 1),
-            ndim=self._particles.dimensions,
-            name=f"{self._particles.name} orientations",
-            features=features,
-            vector_style="arrow",
-            edge_color=_coloured(features),
-            edge_width=max(self._particles.shape[1] / 24, 0.5),
-            metadata={"equipose": dict(self._metadata)},
+        side = self._particles.shape[1]
+        return object_arrows(
+            arrows_at(self.positions, self._alignment.encoding.rotation, side / 3),
+            features,
+            f"{self._particles.name} orientations",
+            max(side / 24, 0.5),
+            dict(self._metadata),
+            edge_color=class_colours(features),
             **self._particles.place,
         )
 
 
-def _features(found: Alignment) -> pd.DataFrame:
+def _features(found: Alignment, tilts: pd.DataFrame | None) -> pd.DataFrame:
     """What is known of each particle but its place; columns as in tables, in degrees."""
     one = found.encoding
     table = pose_table(
@@ -177,9 +164,12 @@ def _features(found: Alignment) -> pd.DataFrame:
         classes=found.label,
         scale=one.scale,
         contrast=one.contrast,
+        brightness=one.brightness,
         half=found.half,
     )
     table = table.drop(columns=[name for name in _NOT_FEATURES if name in table])
+    if tilts is not None:
+        table = table.assign(**{str(name): tilts[name].to_numpy() for name in tilts})
     if found.label is None:
         return table.drop(columns="class")
     return table.astype({"class": np.int64})
@@ -197,13 +187,6 @@ def _metadata(
         "image": particles.path or particles.name,
         "stopped_at_iteration": aligned.iteration,
     }
-
-
-def _coloured(features: pd.DataFrame) -> Any:
-    """What napari takes for colours: those of the classes, or the name of the score."""
-    if "class" not in features:
-        return "score"
-    return transform_color(_CLASS_COLOURS)[features["class"].to_numpy() % len(_CLASS_COLOURS)]
 
 
 def _limits(data: NDArray[Any]) -> tuple[float, float]:
