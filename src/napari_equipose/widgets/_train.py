@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton
 
 from ..geometry import InputError
 from ..inference import Progress
-from ..models import SavedModel, choose_device, load_model
+from ..models import SavedModel, choose_device, load_model, model_kind
 from ..training import (
     PreparedRun,
     RunFolder,
@@ -87,10 +87,12 @@ class TrainWidget(Panel):
         self.source.draw.clicked.connect(self._draw_box)
         self.source.show_boxes.clicked.connect(self._show_boxes)
         self.source.hinted.connect(self.status.setText)
+        self.source.changed.connect(self._offer_systems)
         self.settings.output.line.textChanged.connect(self.offer)
         self.settings.save.clicked.connect(self._ask_where_to_save)
         self.settings.load.clicked.connect(self._ask_what_to_load)
         self.status.setText("Give the size of a box around one object, then press Learn.")
+        self._offer_systems()
         self.offer()
 
     def read_run(self) -> TrainingRun:
@@ -128,6 +130,9 @@ class TrainWidget(Panel):
         if run.box_size is not None:
             self.source.box_size.setValue(run.box_size)
         self.status.setText(f"Settings of {short(path)}")
+
+    def _offer_systems(self) -> None:
+        self.settings.offer_systems(self.source.kind.value, self.source.dimensions)
 
     def _ask_where_to_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save the settings", "", _RUN_FILES)
@@ -263,7 +268,10 @@ class TrainWidget(Panel):
         output, saved = self._order.output, ending.result
         where = f"Saved as {short(output)}"
         name = shelf.put(saved, output) if isinstance(saved, SavedModel) else None
-        self.next.setVisible(name is not None and hasattr(self.viewer, "window"))
+        can_find = name is not None and bool(
+            model_kind(saved.kind).finds_in & saved.model.capabilities.dimensions
+        )
+        self.next.setVisible(can_find and hasattr(self.viewer, "window"))
         if ending.state == "done":
             self.show_progress(1, f"Done: the model {name} is ready.\n{where}")
         elif ending.state == "stopped" and name:

@@ -8,12 +8,15 @@ import torch
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QPushButton, QSpinBox
 
 from ..geometry import InputError
-from ..training import TrainingRun
+from ..training import Source, TrainingRun, check_kind
 from ._forms import Choice, Form, PathField, named
 from ._preferences import read_preferences
+from ._system_choice import SystemChoice
 
 _AS_PRESET = "as the preset"
 _NAME = "equipose.train."
+_PRESETS = {"paper": "paper (wants a GPU)"}
+"""Texts of presets that are more than their names."""
 
 
 def devices() -> dict[str, str]:
@@ -43,16 +46,22 @@ class TrainSettings(Form):
 
     def __init__(self) -> None:
         super().__init__()
+        self.model = named(
+            SystemChoice(),
+            f"{_NAME}model",
+            "The system that learns. target-vae finds objects in images; the others learn from\n"
+            "boxes of one object each. What can't learn from the source is greyed, and says why.",
+        )
         self.polarity = named(
             Choice({"dark or bright": "either", "dark": "dark", "bright": "bright"}),
             f"{_NAME}polarity",
             "Are the objects darker or brighter than their surroundings?",
         )
         self.preset = named(
-            Choice({"fast": "fast", "balanced": "balanced", "paper (wants a GPU)": "paper"}),
+            Choice(),
             f"{_NAME}preset",
             "fast: minutes on any computer. balanced: a larger network, several times longer.\n"
-            "paper: the network of the TARGET-VAE paper, hours on a GPU.",
+            "paper: the network of the system's own paper, hours on a GPU.",
         )
         self.content_dim = named(
             whole(1, 256, 2),
@@ -109,6 +118,10 @@ class TrainSettings(Form):
             f"{_NAME}load_run",
             "Take all settings from a file that was written here or by 'equipose train'.",
         )
+        self._usual_content = self.content_dim.value()
+        self.model.picked.connect(self._follow_model)
+        self._follow_model()
+        self.add("System", self.model)
         self.add("Objects are", self.polarity)
         self.add("Preset", self.preset)
         self.add("Content", self.content_dim)
@@ -121,6 +134,29 @@ class TrainSettings(Form):
         self.add("Others", self.others)
         self.add("Settings", self.save, self.load)
 
+    def offer_systems(self, source: Source, dimensions: int) -> None:
+        """Offer the systems that can learn from a source, of images, 2, or volumes, 3."""
+        self.model.offer(source, dimensions)
+
+    def _follow_model(self) -> None:
+        """Offer what the chosen system has; keep what was chosen where it has that too."""
+        try:
+            kind = check_kind(self.model.value)
+        except InputError:  # it is greyed, and says why
+            return
+        before = self.preset.value
+        self.preset.clear()
+        for name in kind.presets:
+            self.preset.addItem(_PRESETS.get(name, name), name)
+        self.preset.value = before
+        if self.content_dim.value() == self._usual_content:
+            self.content_dim.setValue(kind.content_dim)
+        self._usual_content = kind.content_dim
+        known = "likelihood" not in kind.without
+        self.likelihood.setEnabled(known)
+        if not known:
+            self.likelihood.value = "auto"
+
     def read(self) -> dict[str, Any]:
         """What is set, as keyword arguments of `TrainingRun`.
 
@@ -130,6 +166,7 @@ class TrainSettings(Form):
             If the line of other settings can't be read.
         """
         return {
+            "model": self.model.value,
             "polarity": self.polarity.value,
             "preset": self.preset.value,
             "content_dim": self.content_dim.value(),
@@ -143,7 +180,7 @@ class TrainSettings(Form):
 
     def show_run(self, run: TrainingRun) -> None:
         """Set the form as a run has it."""
-        for choice in ("polarity", "preset", "likelihood", "device"):
+        for choice in ("model", "polarity", "preset", "likelihood", "device"):
             getattr(self, choice).value = getattr(run, choice)
         for number in ("content_dim", "epochs", "minutes", "seed"):
             getattr(self, number).setValue(getattr(run, number) or 0)

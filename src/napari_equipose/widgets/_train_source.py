@@ -35,6 +35,8 @@ class SourceForm(Form):
 
     hinted = Signal(str)
     """What a person should do now."""
+    changed = Signal()
+    """Boxes come from elsewhere now."""
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -52,9 +54,10 @@ class SourceForm(Form):
             "The image to learn from. Of a series, the slice that is shown.",
         )
         self.stack = named(
-            LayerChoice(viewer, lambda x: isinstance(x, Image) and x.ndim == 3),
+            LayerChoice(viewer, lambda x: isinstance(x, Image) and x.ndim in (3, 4)),
             f"{_NAME}stack",
-            "The image layer with one box after another: (n, y, x), or (n, y, x, 3) in colour.",
+            "The image layer with one box after another: (n, y, x), or (n, y, x, 3) in colour;\n"
+            "or volumes, (n, z, y, x).",
         )
         self.points = named(
             LayerChoice(viewer, lambda layer: isinstance(layer, Points)),
@@ -97,6 +100,7 @@ class SourceForm(Form):
         }
         self.kind.currentIndexChanged.connect(self._show_rows)
         self.image.picked.connect(self._show_rows)
+        self.stack.picked.connect(self.changed)
         self.box_size.valueChanged.connect(self._show_length)
         self._show_rows()
 
@@ -110,6 +114,7 @@ class SourceForm(Form):
         several = show_levels(self.level, layer)
         self.show_row(self._rows["level"], kind != "stack" and several)
         self._show_length()
+        self.changed.emit()
 
     def _show_length(self) -> None:
         """Say how long the side of a box is in the image's own unit."""
@@ -124,6 +129,12 @@ class SourceForm(Form):
     def layer(self) -> Any:
         """The image layer that is learned from, or None."""
         return self.stack.layer if self.kind.value == "stack" else self.image.layer
+
+    @property
+    def dimensions(self) -> int:
+        """Of the boxes: 3 for a stack of volumes, else 2."""
+        layer = self.layer
+        return 3 if self.kind.value == "stack" and layer is not None and layer.ndim == 4 else 2
 
     def read(self) -> Source:
         """Take a snapshot of what is chosen.

@@ -1,0 +1,48 @@
+"""A choice among the systems, of which only those are offered that can learn from the source."""
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QStandardItemModel
+
+from ..models import model_kinds
+from ..training import Source, kinds, why_not
+from ._forms import Choice
+
+
+class SystemChoice(Choice):
+    """All kinds of models; one that can't be chosen is greyed, and its tooltip says why."""
+
+    picked = Signal()
+    """Another system is chosen."""
+
+    def __init__(self) -> None:
+        ours = list(kinds())
+        others = [name for name in model_kinds() if name not in ours]
+        super().__init__({name: name for name in (*ours, *others)})
+        self.currentIndexChanged.connect(lambda: self.picked.emit())
+
+    def offer(self, source: Source, dimensions: int) -> None:
+        """Offer those that can learn from a source, and choose one of them.
+
+        Parameters
+        ----------
+        source : {"image", "points", "stack"}
+        dimensions : {2, 3}
+            Of the images or boxes.
+        """
+        items = self.model()
+        assert isinstance(items, QStandardItemModel)
+        for index in range(self.count()):
+            reason = why_not(self.itemData(index), source, dimensions)
+            items.item(index).setEnabled(not reason)
+            self.setItemData(index, reason, Qt.ItemDataRole.ToolTipRole)
+        if not self.can_choose(self.value):
+            self.value = next(
+                (name for name in map(self.itemData, range(self.count())) if self.can_choose(name)),
+                self.value,
+            )
+
+    def can_choose(self, name: str) -> bool:
+        """Whether a system is offered."""
+        items = self.model()
+        assert isinstance(items, QStandardItemModel)
+        return bool(items.item(self.findData(name)).isEnabled())

@@ -1,0 +1,113 @@
+"""The choice of a system in the Train panel."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from test_widgets_panels import child, click, messages, open_panel, wait
+
+from napari_equipose.models import load_model
+from napari_equipose.training import TrainingRun, check_kind, kinds, read_run
+from napari_equipose.widgets._system_choice import SystemChoice
+from napari_equipose.widgets._train_settings import TrainSettings
+
+pytestmark = pytest.mark.usefixtures("home")
+RNG = np.random.default_rng(0)
+
+
+def offered(choice: SystemChoice) -> set[str]:
+    return {name for name in kinds() if choice.can_choose(name)}
+
+
+def reason(choice: SystemChoice, name: str) -> str:
+    return str(choice.itemData(choice.findData(name), Qt.ItemDataRole.ToolTipRole))
+
+
+@pytest.mark.parametrize(
+    ("source", "dimensions", "among", "not_among", "why"),
+    [
+        ("image", 2, "target-vae", "vae", "whole boxes.* target-vae, which finds objects in"),
+        ("image", 2, "target-vae", "harmony", "harmony finds objects in volumes"),
+        ("points", 2, "spatial-vae", "harmony", "knows no positions"),
+        ("stack", 2, "beta-vae", None, ""),
+        ("stack", 3, "spatial-vae", "target-vae", "train volumes with the model harmony"),
+    ],
+)
+def test_systems_that_can_not_learn_from_the_source_are_greyed_and_say_why(
+    qtbot, source: Any, dimensions: int, among: str, not_among: str | None, why: str
+) -> None:
+    choice = SystemChoice()
+    qtbot.addWidget(choice)
+    choice.offer(source, dimensions)
+    assert among in offered(choice) and choice.can_choose(choice.value)
+    assert reason(choice, among) == ""
+    if not_among is None:
+        assert offered(choice) == {
+            n for n, k in kinds().items() if dimensions in k.model.dimensions
+        }
+    else:
+        assert not_among not in offered(choice)
+        assert re.search(why, reason(choice, not_among))
+
+
+def test_a_system_that_is_no_longer_offered_makes_way(qtbot) -> None:
+    choice = SystemChoice()
+    qtbot.addWidget(choice)
+    choice.offer("stack", 2)
+    choice.value = "vae"
+    choice.offer("points", 2)
+    assert choice.value == "vae"
+    choice.offer("image", 2)
+    assert choice.value == "target-vae"
+
+
+def test_presets_and_settings_follow_the_system(qtbot) -> None:
+    form = TrainSettings()
+    qtbot.addWidget(form)
+    assert (form.read()["model"], form.read()["content_dim"]) == ("target-vae", 2)
+    form.preset.value = "balanced"
+    form.model.value = "beta-vae"
+    assert form.preset.value == "balanced" and form.content_dim.value() == 4
+    form.content_dim.setValue(7)
+    form.model.value = "harmony"
+    texts = [form.preset.itemData(i) for i in range(form.preset.count())]
+    assert tuple(texts) == check_kind("harmony").presets and form.preset.value == "fast"
+    assert not form.likelihood.isEnabled() and form.content_dim.value() == 7
+    for name in kinds():  # whatever is chosen, the form makes a run of it
+        form.model.value = name
+        assert TrainingRun(**form.read()).model == name
+
+
+def test_a_run_of_any_system_is_shown_again(qtbot) -> None:
+    form = TrainSettings()
+    qtbot.addWidget(form)
+    run = TrainingRun(
+        model="spatial-vae", preset="paper", likelihood="bernoulli", settings={"n_features": 5}
+    )
+    form.show_run(run)
+    assert TrainingRun(**form.read()) == run
+
+
+def test_boxes_are_learned_by_another_system(make_napari_viewer, qtbot, home: Path) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(RNG.random((20, 12, 12), np.float32), name="small")
+    panel = open_panel(viewer, "Train")
+    source, model = (child(panel, f"equipose.train.{name}") for name in ("source", "model"))
+    assert not model.can_choose("vae")
+    source.setCurrentText("boxes")
+    assert model.can_choose("vae")
+    model.setCurrentText("vae")
+    sizes = {"encoder_width": 8, "generator_width": 8, "steps_per_epoch": 2}
+    pairs = " ".join(f"{name}={value}" for name, value in sizes.items())
+    child(panel, "equipose.train.settings").setText(pairs)
+    child(panel, "equipose.train.epochs").setValue(1)
+    click(qtbot, panel, "equipose.train.start")
+    wait(qtbot, panel, 300)
+    assert messages() == [] and [row.count for row in panel.pictures.rows] == [6, 6, 6]
+    saved = load_model(home / "equipose" / "small-1.safetensors")
+    assert saved.kind == "vae"
+    assert read_run(home / "equipose" / "small-1.run" / "run.json").model == "vae"
+    assert not panel.next.isVisibleTo(panel)  # there is nothing it could find in an image
