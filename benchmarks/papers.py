@@ -109,7 +109,9 @@ def trained(run: TrainingRun, made: PreparedRun, output: Path, slot_end: float) 
     begun = checkpoint_path(output).exists()
     if output.exists() and not begun:
         saved = load_model(output)
-        if saved.record.get("epochs") and saved.record["source"].get("run") == settings:
+        before = saved.record["source"].get("run", {})
+        alike = all(settings.get(name) == value for name, value in before.items())
+        if saved.record.get("epochs") and before and alike:
             return saved
     job = train_prepared(
         made,
