@@ -20,8 +20,8 @@ from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
 from ._mce_vae_config import MCEVAEConfig
 from ._mce_vae_networks import AugmentedEncoder, InvarianceDecoder, extractor, statistics_kept
 from ._mixtures import equal_log_weights, gaussian_divergence, mixture_bound
+from ._normal_kl import LOG_STD_RANGE, unit_kl
 
-_LOG_STD_RANGE = (-8.0, 4.0)
 _FIRST_POSE_STD = 0.1  # a whole radian, which zero would be, hides every object at first
 
 
@@ -137,8 +137,8 @@ class MCEVAE(nn.Module):
             "reconstruction": -pixels.flatten(1).sum(1),
             "invariance": self._invariance(images, targets, reading, drawn),
             "kl_categories": mixture_bound(equal_log_weights(components), components),
-            "kl_content": gaussian_divergence(reading.content, reading.content_log_std).sum(1),
-            "kl_pose": gaussian_divergence(reading.pose, reading.pose_log_std).sum(1),
+            "kl_content": unit_kl(reading.content, reading.content_log_std),
+            "kl_pose": unit_kl(reading.pose, reading.pose_log_std),
         }
         factors = {"reconstruction": 1.0, "invariance": config.alpha}
         means = {name: factors.get(name, config.beta) * part.mean() for name, part in parts.items()}
@@ -153,11 +153,11 @@ class MCEVAE(nn.Module):
             tau = self.pose_extractor(features).float()
         return Reading(
             content,
-            content_log_std.clamp(*_LOG_STD_RANGE),
+            content_log_std.clamp(*LOG_STD_RANGE),
             cluster,
-            cluster_log_std.clamp(*_LOG_STD_RANGE),
+            cluster_log_std.clamp(*LOG_STD_RANGE),
             tau[:, :size],
-            tau[:, size:].clamp(*_LOG_STD_RANGE),
+            tau[:, size:].clamp(*LOG_STD_RANGE),
         )
 
     def _moved(self, drawn: Tensor, motion: Similarity) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def gaussian_divergence(mean: Tensor, log_std: Tensor, prior_mean: Tensor | float = 0.0) -> Tensor:
+def gaussian_divergence(mean: Tensor, log_std: Tensor, prior_mean: float) -> Tensor:
     """KL divergence of N(mean, std^2) from N(prior_mean, 1), elementwise, in nats."""
     return 0.5 * ((mean - prior_mean).square() + (2 * log_std).exp() - 1) - log_std
 
