@@ -52,7 +52,6 @@ from napari_equipose.models import (
     save_model,
 )
 from napari_equipose.training import read_run
-from napari_equipose.widgets._detect_job import find
 
 BOX = 16
 SHAPE = (40, 72, 80)
@@ -306,12 +305,6 @@ def test_what_is_not_there_is_not_found(drawer: SavedModel) -> None:
     noise = np.random.default_rng(4).normal(size=SHAPE).astype(np.float32)
     none = finish(detect_volume(drawer, noise, DetectionConfig(threshold=0.9), device="cpu"))
     assert [column.shape for column in none] == [(0, 3), (0, 3, 3), (0,), (0, 1)]
-
-
-def test_the_panel_says_where_a_model_of_volumes_is_used(drawer: SavedModel) -> None:
-    job = find(drawer, None, DetectionConfig(), "cpu", None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="'equipose detect' finds the objects of a tomogram"):
-        next(job)
 
 
 def test_models_of_images_and_of_volumes_are_not_mixed_up(

@@ -24,7 +24,8 @@ from napari_equipose.io import read_table
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, TargetVAEConfig
 from napari_equipose.widgets._align_job import Aligned
 from napari_equipose.widgets._align_layers import AlignedLayers
-from napari_equipose.widgets._align_source import AlignSourceForm, Particles, gather
+from napari_equipose.widgets._align_particles import Particles, gather
+from napari_equipose.widgets._align_source import AlignSourceForm
 from napari_equipose.widgets._detect_job import Found
 from napari_equipose.widgets._detect_layers import FoundLayers
 from napari_equipose.widgets._layers import box_points, plane_of, points_on
@@ -307,7 +308,7 @@ def test_objects_around_points_lie_as_their_image(saved, qtbot, dimensions, unit
 
 
 def test_many_boxes_go_to_a_nameless_file(qtbot, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("napari_equipose.widgets._align_source._IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_equipose.widgets._align_particles._IN_MEMORY", 1000)
     viewer = ViewerModel()
     data = RNG.normal(size=(9, 8, 8, 8))
     viewer.add_image(data)

@@ -130,7 +130,7 @@ def search_volume(
         threshold = suggest_threshold(found.score, decoys.score)
     found = found.select(np.argsort(-found.score, kind="stable"))
     inside = (found.positions >= -0.5) & (found.positions < np.array(volume.shape) - 0.5)
-    found = found.select(inside.all(1))
+    found = found.select(np.flatnonzero(inside.all(1)))
     kept = _far_apart(found.positions, config.min_distance or _DISTANCE * poser.size)
     return VolumeSearch(found.select(kept), threshold)
 

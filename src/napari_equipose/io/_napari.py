@@ -97,7 +97,7 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
     """Write a Points layer as .star, .csv, .box or .txt; its features go along.
 
     Positions are in the layer's own pixels, which are those of the image it was made from. Points
-    that are hidden are left out; of points found in one slice of a series, (y, x) is written.
+    that are hidden are left out; of points found in one slice of a series, the place in that slice.
     Points in space are those of a volume where their features are its angles, or its record says.
     """
     record = meta.get("metadata", {}).get("equipose", {})
@@ -105,10 +105,12 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
     features = pd.DataFrame(meta.get("features"))
     shown = np.broadcast_to(np.asarray(meta.get("shown", True), bool), len(positions))
     positions, features = positions[shown], features[shown] if len(features) else features
-    in_space = set(angles_of(3)) <= set(features) and positions.shape[-1] == 3
-    if positions.ndim == 2 and positions.shape[1] == 2 + len(record.get("slice", ())):
-        positions = positions[:, -2:]
-    if positions.ndim != 2 or positions.shape[1] != 2 + in_space:
+    ahead = len(record.get("slice", ()))
+    in_space = set(angles_of(3)) <= set(features) and positions.shape[-1] == 3 + ahead
+    dimensions = 2 + in_space
+    if positions.ndim == 2 and positions.shape[1] == dimensions + ahead:
+        positions = positions[:, -dimensions:]
+    if positions.ndim != 2 or positions.shape[1] != dimensions:
         raise InputError(
             f"{path}: points in {positions.shape[-1]} dimensions can't be written; wanted (y, x), "
             "or (z, y, x) with the features rot, tilt and psi."

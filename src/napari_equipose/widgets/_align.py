@@ -10,24 +10,17 @@ from qtpy.QtWidgets import QPushButton
 from ..inference import Progress
 from ..models import choose_device
 from ..training import RunFolder
-from ._align_job import (
-    Aligned,
-    AlignOrder,
-    AlignRun,
-    Clock,
-    Learned,
-    place,
-)
+from ._align_forms import AlignForms
+from ._align_job import Aligned, AlignOrder, AlignRun, Clock, Learned, place
 from ._align_layers import AlignedLayers
-from ._align_settings import AlignSettings, ModelForm, WedgeForm, record_of
-from ._align_source import AlignSourceForm
-from ._align_training import new_training, resumed_training, training_to_resume
+from ._align_settings import record_of
+from ._align_training import resumed_training, training_to_resume
 from ._align_view import AlignView, Stage
-from ._forms import Fold, Form
+from ._forms import Fold
 from ._learning import LearningView
-from ._model_choice import ModelChoice, ask_for_model
-from ._models import ModelFacts, shelf
-from ._panel import Panel, short, user_folder
+from ._model_choice import ask_for_model
+from ._models import shelf
+from ._panel import Panel, short
 from ._train_job import time_left
 from ._worker import Ending
 
@@ -52,35 +45,20 @@ class AlignWidget(Panel):
         self._placing = False
         self._clock = Clock()
         self.layers: AlignedLayers | None = None
-        self.source = AlignSourceForm(viewer)
-        self.wedge = WedgeForm()
-        self.training = ModelForm()
-        self.settings = AlignSettings()
+        self.forms = AlignForms(viewer)
+        self.model, self.training = self.forms.model, self.forms.training
+        self.wedge, self.settings = self.forms.wedge, self.forms.settings
         self.learning = LearningView("align")
         self.view = AlignView()
         self._build()
         self.start.clicked.connect(self._align)
         self.resume.clicked.connect(self._resume)
         self.place.clicked.connect(self._place_back)
-        self.load.clicked.connect(self._ask_for_model)
-        self.source.changed.connect(self._on_source)
-        self.source.stack.picked.connect(self._take_metadata)
-        self.model.picked.connect(self._on_model)
-        self._on_source()
-        self._take_metadata()
+        self.forms.load.clicked.connect(self._ask_for_model)
         self.status.setText("Choose boxes, or points on a tomogram, then press Align.")
         self.offer()
 
     def _build(self) -> None:
-        self.model = self.named(
-            ModelChoice("train one here", self._suits),
-            "model",
-            "The model that infers poses and contents: one trained here first, or one that was\n"
-            "trained or loaded in this session and fits the boxes.",
-        )
-        self.load = self.named(
-            QPushButton("Load …"), "load", "Load a model file (.safetensors) made here or by Train."
-        )
         self.resume = self.named(
             QPushButton("Resume"),
             "resume",
@@ -91,9 +69,7 @@ class AlignWidget(Panel):
             "place_back",
             "Put the averages at the poses of their particles into a volume like the tomogram.",
         )
-        form = Form()
-        form.add("Model", self.model, self.load)
-        for part in (self.source, form, self.training, self.wedge):
+        for part in self.forms.shown:
             self.body.addWidget(part)
         self.add_controls("Align", "Align the boxes and average them.", self.resume)
         tip = "Settings that are good as they are for most particles."
@@ -102,36 +78,6 @@ class AlignWidget(Panel):
             self.body.addWidget(part)
         self.body.addStretch(1)
         self.place.hide()
-        self._forms = (self.source, form, self.training, self.wedge, self.settings)
-
-    def _suits(self, facts: ModelFacts) -> bool:
-        wanted = self.source.wanted
-        if wanted is None:
-            return True
-        dimensions, side, channels = wanted
-        fits = dimensions in facts.capabilities.dimensions and channels == facts.channels
-        return fits and side in (None, facts.box_size)
-
-    def _on_source(self) -> None:
-        self.model.refresh()
-        self._on_model()
-
-    def _on_model(self) -> None:
-        """Show what has a meaning for the boxes and the model that are chosen."""
-        wanted, name = self.source.wanted, self.model.value
-        volumes = wanted is None or wanted[0] == 3
-        self.training.setVisible(name is None)
-        self.wedge.setVisible(volumes)
-        self.settings.show_rows(volumes=volumes, training=name is None)
-        self.source.box_size.setEnabled(name is None)
-        if name is not None and self.source.kind.value == "points":
-            self.source.box_size.setValue(shelf.facts(name).box_size)
-
-    def _take_metadata(self) -> None:
-        layer = self.source.stack.layer
-        about = {} if layer is None else layer.metadata.get("equipose", {})
-        if isinstance(about, dict):
-            self.wedge.show_range(about)
 
     def _ask_for_model(self) -> None:
         path = ask_for_model(self)
@@ -151,35 +97,12 @@ class AlignWidget(Panel):
 
     def _align(self) -> None:
         try:
-            order = self._new_order()
+            order = self.forms.read()
         except Exception as error:
             self.refuse(error)
             return
         self.learning.clear_curve()
         self._begin(order)
-
-    def _new_order(self, resumed: RunFolder | None = None) -> AlignOrder:
-        """All that is in the form; with a training to go on with, where there is one."""
-        particles = self.source.read()
-        volumes = particles.dimensions == 3
-        wedge = self.wedge.read() if volumes else None
-        name = None if resumed else self.model.value
-        shelved = None if name is None else shelf[name]
-        training = None
-        if resumed is not None:
-            training = resumed_training(resumed, self._device)
-        elif shelved is None:
-            training = new_training(self.settings, self.training, particles, wedge)
-        return AlignOrder(
-            particles=particles,
-            config=self.settings.read(volumes=volumes),
-            wedge=wedge,
-            device=self._device,
-            folder=user_folder(),
-            saved=None if shelved is None else shelved.saved,
-            model_name=name or (training.output.stem if training else ""),
-            training=training,
-        )
 
     def _resume(self) -> None:
         folder = self._run_to_resume()
@@ -189,10 +112,12 @@ class AlignWidget(Panel):
             order = self._order
             if order is not None and order.training and order.training.output == folder.model:
                 order = replace(
-                    order, training=resumed_training(folder, self._device), device=self._device
+                    order,
+                    training=resumed_training(folder, self.forms.device),
+                    device=self.forms.device,
                 )
             else:
-                order = self._new_order(folder)
+                order = self.forms.read(folder)
         except Exception as error:
             self.refuse(error)
             return
@@ -200,10 +125,6 @@ class AlignWidget(Panel):
 
     def _run_to_resume(self) -> RunFolder | None:
         return training_to_resume(None if self._order is None else self._order.training)
-
-    @property
-    def _device(self) -> str:
-        return str(self.settings.device.value)
 
     def _begin(self, order: AlignOrder) -> None:
         self._order, self._clock = order, Clock()
@@ -233,7 +154,7 @@ class AlignWidget(Panel):
     @property
     def is_on_gpu(self) -> bool:
         """Whether the run is on another device than the processor."""
-        return choose_device(self._device).type != "cpu"
+        return choose_device(self.forms.device).type != "cpu"
 
     def show_report(self, report: Any) -> None:
         """Show how far the run is, and what it looks like."""
@@ -319,13 +240,11 @@ class AlignWidget(Panel):
     def set_running(self, running: bool) -> None:
         """Let only one run at a time be started."""
         super().set_running(running)
-        for form in self._forms:
-            form.setEnabled(not running)
+        self.forms.set_running(running)
         self.place.setEnabled(not running)
         self.offer()
 
     def detach(self) -> None:
         """Let go of the viewer and of the models: the panel was closed."""
         super().detach()
-        self.source.detach()
-        self.model.detach()
+        self.forms.detach()

@@ -21,7 +21,7 @@ from ..inference import (
     place_back,
 )
 from ..models import SavedModel, load_model
-from ._align_source import Particles, gather
+from ._align_particles import Particles, gather
 from ._align_view import Stage
 from ._queue import take_turn
 from ._train_job import Order, learn
@@ -40,7 +40,8 @@ class AlignOrder:
 
     particles: Particles
     config: AlignConfig
-    wedge: MissingWedge | None
+    wedge: MissingWedge | list[MissingWedge] | None
+    """One for all, or one for each particle."""
     device: str
     folder: Path
     """Where boxes go that are too many for memory."""

@@ -1,6 +1,5 @@
 """How particles are aligned, and how a model of them is trained: forms of the Align panel."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -11,6 +10,7 @@ from ..inference import AlignConfig, RefinementConfig
 from ..training import HarmonyPreset, TrainingRun, harmony_preset
 from ._forms import Choice, Form, named
 from ._train_settings import device_choice, read_pairs, whole
+from ._wedge_form import Wedges, record_of_wedge
 
 _NAME = "equipose.align."
 _RANGES = (
@@ -83,50 +83,6 @@ class ModelForm(Form):
             for name in _RANGES
             if getattr(wanted, name) != getattr(usual, name)
         }
-
-
-class WedgeForm(Form):
-    """The tilt range of a tomogram's tilt series."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.axis = named(
-            Choice({"no missing wedge": None, "tilted about y": "y", "tilted about x": "x"}),
-            f"{_NAME}tilt_axis",
-            "Tomograms of a tilt series lack a wedge of their Fourier transform; what was not\n"
-            "measured is then neither compared nor averaged.",
-        )
-        self.low, self.high = (
-            named(_angle(value), f"{_NAME}tilt_{end}", f"{word} tilt angle of the series.")
-            for end, word, value in (("min", "Least", -60), ("max", "Largest", 60))
-        )
-        self.add("Tilt series", self.axis)
-        self._range = self.add("Tilt range", self.low, self.high)
-        self.axis.currentIndexChanged.connect(self._show_range)
-        self._show_range()
-
-    def _show_range(self) -> None:
-        self.show_row(self._range, self.axis.value is not None)
-
-    def read(self) -> MissingWedge | None:
-        """What the tilt series measured; None where all was.
-
-        Raises
-        ------
-        InputError
-            If the range is none.
-        """
-        if self.axis.value is None:
-            return None
-        return MissingWedge.of_range(self.low.value(), self.high.value(), self.axis.value)
-
-    def show_range(self, about: Mapping[str, Any]) -> None:
-        """Take what the metadata of a layer say."""
-        if about.get("tilt_min") is None or about.get("tilt_max") is None:
-            return
-        self.axis.value = about.get("tilt_axis", "y")
-        self.low.setValue(float(about["tilt_min"]))
-        self.high.setValue(float(about["tilt_max"]))
 
 
 class AlignSettings(Form):
@@ -261,15 +217,6 @@ class AlignSettings(Form):
         return run
 
 
-def record_of(config: AlignConfig, wedge: MissingWedge | None) -> dict[str, Any]:
+def record_of(config: AlignConfig, wedge: Wedges) -> dict[str, Any]:
     """Settings as plain JSON, for the metadata of layers."""
-    return {"config": asdict(config), "wedge": None if wedge is None else asdict(wedge)}
-
-
-def _angle(value: float) -> QDoubleSpinBox:
-    spin = QDoubleSpinBox()
-    spin.setRange(-90, 90)
-    spin.setDecimals(1)
-    spin.setValue(value)
-    spin.setSuffix("°")
-    return spin
+    return {"config": asdict(config), "wedge": record_of_wedge(wedge)}

@@ -1,126 +1,22 @@
 """What is aligned: a stack of boxes, or boxes around points; the first part of the Align panel."""
 
-import tempfile
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from napari.layers import Image, Points
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QSpinBox
 
 from ..geometry import InputError
-from ..inference import Progress
+from ._align_particles import Particles, corners_of
 from ._forms import Choice, Form, LayerChoice, named
 from ._layers import pixel_length, placement, places_on, spatial_shape
+from ._volumes import check_voxels
+from ._wedge_form import tilts_of
 
 _NAME = "equipose.align."
-_IN_MEMORY = 2**28
-"""Bytes of boxes that are kept in memory; more of them go to a file."""
-_SELDOM = 20  # boxes: a report of each would keep the viewer busy with nothing else
-_UNEQUAL = 0.01
-
-
-class Particles(NamedTuple):
-    """Boxes to align, not read yet: a snapshot, whatever becomes of form and layers."""
-
-    name: str
-    record: dict[str, Any]
-    """What files say of them; plain JSON."""
-    data: Any
-    """A stack of boxes (n, [z,] y, x) or (n, y, x, 3), or a large image of [z,] y, x [, 3],"""
-    positions: NDArray[np.float64] | None
-    """with places ([z,] y, x) in its pixels that boxes are cut around."""
-    shape: tuple[int, ...]
-    """Of all boxes together, such as (n, z, y, x)."""
-    dimensions: int
-    left_out: int
-    """Points too near to the edge for a box around them."""
-    place: dict[str, Any]
-    """Keyword arguments that put a layer where the source is."""
-    path: str | None
-    """The file of a stack."""
-    unique_id: Any
-    """Of the source layer, which may be deleted."""
-
-    @property
-    def rgb(self) -> bool:
-        """Whether the boxes are in colour."""
-        return len(self.shape) == self.dimensions + 2
-
-    @property
-    def voxel(self) -> tuple[float, str]:
-        """Length of a pixel and its unit."""
-        return float(self.place["scale"][-1]), f"{self.place['units'][-1]:~P}"
-
-    @property
-    def stack_place(self) -> dict[str, Any]:
-        """Keyword arguments of a layer of boxes; those that were cut begin at the origin."""
-        if self.positions is None:
-            return self.place
-        return {
-            "scale": (1.0, *self.place["scale"]),
-            "units": ("pixel", *map(str, self.place["units"])),
-            "axis_labels": ("n", *self.place["axis_labels"]),
-        }
-
-    @property
-    def corners(self) -> NDArray[np.int64]:
-        """First pixel of each box that is cut, shape (n, d)."""
-        assert self.positions is not None
-        return corners_of(self.positions, self.shape[1])
-
-
-def corners_of(positions: NDArray[np.float64], box_size: int) -> NDArray[np.int64]:
-    """First pixels of boxes whose centre pixels are nearest to positions."""
-    return np.floor(positions + 0.5).astype(np.int64) - box_size // 2
-
-
-def gather(particles: Particles, folder: Path) -> Generator[Progress, None, NDArray[Any]]:
-    """Copy all boxes, into a nameless file of a folder where they are many.
-
-    Yields
-    ------
-    Progress
-
-    Returns
-    -------
-    array, shape ``particles.shape``
-
-    Raises
-    ------
-    OSError
-        If the folder can't be written.
-    """
-    dtype, n = np.dtype(particles.data.dtype), particles.shape[0]
-    if np.prod(particles.shape, dtype=float) * dtype.itemsize <= _IN_MEMORY:
-        boxes = np.empty(particles.shape, dtype)
-        for row in range(n):
-            boxes[row] = _box(particles, row)
-            if row % _SELDOM == 0:
-                yield Progress(row + 1, n, "reading the boxes")
-        return boxes
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for row in range(n):
-            file.write(np.ascontiguousarray(_box(particles, row)).tobytes())
-            if row % _SELDOM == 0:
-                yield Progress(row + 1, n, "reading the boxes")
-        file.flush()
-        return np.memmap(file, dtype, "r", shape=particles.shape)
-
-
-def _box(particles: Particles, row: int) -> NDArray[Any]:
-    if particles.positions is None:
-        box = np.asarray(particles.data[row])
-        return box[..., :3] if particles.rgb else box
-    corner = particles.corners[row].tolist()
-    sides = particles.shape[1 : 1 + particles.dimensions]
-    there = (slice(first, first + side) for first, side in zip(corner, sides, strict=True))
-    box = np.asarray(particles.data[tuple(there)])
-    return box[..., :3] if particles.rgb else box
 
 
 class AlignSourceForm(Form):
@@ -182,8 +78,8 @@ class AlignSourceForm(Form):
         }
         self._grid.addRow("", self.about)
         self.kind.currentIndexChanged.connect(self._show_rows)
-        self.stack.picked.connect(self._tell)
-        self.image.picked.connect(self._tell)
+        for choice in (self.stack, self.image, self.points):
+            choice.picked.connect(self._tell)
         self.box_size.valueChanged.connect(self._tell)
         self._show_rows()
 
@@ -211,6 +107,23 @@ class AlignSourceForm(Form):
         return self.stack.layer if self.kind.value == "stack" else self.image.layer
 
     @property
+    def tilts(self) -> pd.DataFrame | None:
+        """Tilt ranges of the boxes, or of all points, where they have some of their own."""
+        if self.kind.value == "stack":
+            layer = self.stack.layer
+            return None if layer is None else tilts_of(layer.metadata.get("table"))
+        points = self.points.layer
+        return None if points is None else tilts_of(points.features)
+
+    @property
+    def about_tilts(self) -> dict[str, Any]:
+        """What the layers' metadata say of the tilt series."""
+        chosen = [self.stack] if self.kind.value == "stack" else [self.points, self.image]
+        found = (one.layer.metadata.get("equipose") for one in chosen if one.layer is not None)
+        told = [about for about in found if isinstance(about, dict) and "tilt_min" in about]
+        return told[0] if told else {}
+
+    @property
     def wanted(self) -> tuple[int, int | None, int] | None:
         """Dimensions of a box, its side where the layer tells it, and its channels."""
         layer = self.layer
@@ -235,11 +148,12 @@ class AlignSourceForm(Form):
             raise InputError(
                 "open a stack of boxes first, or choose to align points on an image or tomogram."
             )
-        sides, positions, left_out = _sides(layer), None, 0
+        sides, positions, left_out, tilts = _sides(layer), None, 0, self.tilts
         if self.kind.value == "points":
             dimensions, size = len(sides), self.box_size.value()
-            positions, left_out = self._positions(layer, size)
+            rows, positions, left_out = self._positions(layer, size)
             shape = (len(positions), *(size,) * dimensions)
+            tilts = None if tilts is None else tilts.iloc[rows]
         else:
             dimensions, shape = len(sides) - 1, sides
             if len(set(sides[1:])) > 1:
@@ -248,7 +162,7 @@ class AlignSourceForm(Form):
                     f"{layer.name}: boxes of equal sides are wanted, these have {text} pixels; "
                     "cut them anew."
                 )
-        _check_voxels(layer, dimensions)
+        check_voxels(layer, dimensions)
         return Particles(
             name=str(layer.name),
             record={
@@ -264,10 +178,13 @@ class AlignSourceForm(Form):
             place=placement(layer),
             path=str(layer.source.path) if positions is None and layer.source.path else None,
             unique_id=layer.unique_id,
+            tilts=tilts,
         )
 
-    def _positions(self, layer: Any, size: int) -> tuple[NDArray[np.float64], int]:
-        """Places of the points in pixels of the image, and how many are left out."""
+    def _positions(
+        self, layer: Any, size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+        """Which points have a box, where they are in the image, and how many are left out."""
         points = self.points.layer
         if points is None:
             raise InputError("add a points layer with a point on each object first.")
@@ -276,7 +193,8 @@ class AlignSourceForm(Form):
                 f"{points.name} has {points.ndim} axes and {layer.name} {layer.ndim}: points "
                 f"({', '.join('zyx'[-layer.ndim :])}) are wanted."
             )
-        data = np.asarray(points.data, float)[np.asarray(points.shown, bool)]
+        shown = np.flatnonzero(np.asarray(points.shown, bool))
+        data = np.asarray(points.data, float)[shown]
         places = places_on(points, data, layer, self._viewer, (0,) * (layer.ndim - 2))
         first = corners_of(places, size)
         inside = ((first >= 0) & (first + size <= _sides(layer))).all(1)
@@ -285,7 +203,7 @@ class AlignSourceForm(Form):
                 f"no box of {size} pixels around a point of {points.name} lies within "
                 f"{layer.name}; choose other layers, or a smaller box size."
             )
-        return places[inside], int((~inside).sum())
+        return shown[inside], places[inside], int((~inside).sum())
 
     def detach(self) -> None:
         """Listen to the viewer no more."""
@@ -295,13 +213,3 @@ class AlignSourceForm(Form):
 
 def _sides(layer: Any) -> tuple[int, ...]:
     return spatial_shape(layer.data[0] if layer.multiscale else layer.data, layer.rgb)
-
-
-def _check_voxels(layer: Any, dimensions: int) -> None:
-    steps = np.abs(np.array(layer.scale, float)[-dimensions:])
-    if steps.max() > (1 + _UNEQUAL) * steps.min():
-        text = " x ".join(f"{step:.4g}" for step in steps)
-        raise InputError(
-            f"{layer.name}: the sides of its pixels are {text}, and objects turn only in pixels of "
-            "equal sides; resample it, or mend the layer's scale."
-        )

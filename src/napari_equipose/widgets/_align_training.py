@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from ..geometry import MissingWedge
 from ..training import RunFolder, read_run, unfinished_run, unfinished_runs, write_run
+from ._align_particles import Particles
 from ._align_settings import AlignSettings, ModelForm
-from ._align_source import Particles
 from ._panel import new_model_path, user_folder
 from ._preferences import read_preferences
 from ._train_job import Order, Source

@@ -1,22 +1,20 @@
-"""The Detect panel: choose a model and an image, press Detect, set the score."""
+"""The Detect panel: choose a model and an image or a tomogram, press Detect, set the score."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
-from qtpy.compat import isalive
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLabel, QPushButton
-from superqt import QLabeledDoubleSlider
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog
 
-from ..geometry import InputError
-from ..inference import DetectionConfig, Progress, threshold_of
+from ..inference import Progress
 from ..models import choose_device
-from ._detect_job import Found, find
-from ._detect_layers import FoundLayers
-from ._forms import Choice, Fold, Form, LayerChoice
-from ._layers import Plane, plane_of, show_levels
-from ._models import ShelvedModel, shelf
+from ._detect_job import Found, FoundInVolume
+from ._detect_order import DetectOrder
+from ._detect_result import DetectResult
+from ._detect_source import DetectSource
+from ._forms import Choice, Fold, Form
+from ._model_choice import ask_for_model
+from ._models import shelf
+from ._object_layers import ObjectLayers, thicken_slices
 from ._panel import Panel, short, user_folder
 from ._preferences import read_preferences
 from ._train_settings import device_choice
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DetectWidget(Panel):
-    """Find the objects of an image with a trained model.
+    """Find the objects of an image or a volume with a trained model.
 
     Parameters
     ----------
@@ -39,65 +37,24 @@ class DetectWidget(Panel):
 
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__(viewer, "detect", "Finding objects")
-        self._order: tuple[ShelvedModel, Plane, DetectionConfig] | None = None
+        self._order: DetectOrder | None = None
         self._source: Any = None
         """Identity of the layer that is looked at; not the layer, which may be deleted."""
-        self.layers: FoundLayers | None = None
-        self._build_source()
-        self.add_controls("Detect", "Find every object of the image.")
-        self._build_result()
+        self.layers: ObjectLayers | None = None
+        self.source, self.result = DetectSource(viewer), DetectResult()
+        self.model, self.image = self.source.model, self.source.image
+        self.threshold, self.count = self.result.threshold, self.result.count
+        self.body.addWidget(self.source)
+        self.add_controls("Detect", "Find every object of the image, or of the tomogram.")
+        self.body.addWidget(self.result)
         self._build_settings()
         self.body.addStretch(1)
         self.start.clicked.connect(self._begin)
-        shelf.added.connect(self._offer_models)
-        self._offer_models()
-        self._show_level()
-
-    def _build_source(self) -> None:
-        self.form = Form()
-        self.model = self.named(
-            Choice(), "model", "The model to use: one trained in this session, or loaded."
-        )
-        self.load = self.named(
-            QPushButton("Load …"), "load", "Load a model file (.safetensors) made by Train."
-        )
-        self.image = self.named(
-            LayerChoice(self.viewer, lambda layer: isinstance(layer, Image)),
-            "image",
-            "The image layer to find objects in. Of a series, the slice that is shown.",
-        )
-        self.level = self.named(
-            Choice(), "level", "The level of the pyramid; that which the model was trained on."
-        )
-        self.form.add("Model", self.model, self.load)
-        self.form.add("Image", self.image)
-        self._level_row = self.form.add("Level", self.level)
-        self.body.addWidget(self.form)
-        self.load.clicked.connect(self._ask_for_model)
-        self.image.picked.connect(self._show_level)
-
-    def _build_result(self) -> None:
-        self.threshold = self.named(
-            QLabeledDoubleSlider(Qt.Orientation.Horizontal),
-            "threshold",
-            "Objects of a lower score are hidden; move it and see. The score says how much\n"
-            "better the object explains the pixels than background does; 1 is perfect.",
-        )
-        self.threshold.setDecimals(3)
-        self.threshold.setRange(0.0, 1.0)
-        self.count = self.named(QLabel(), "count", "How many objects are shown.")
-        self.save = self.named(
-            QPushButton("Save table …"),
-            "save",
-            "Write the objects that are shown: .csv, .star (RELION), .box (EMAN), .txt (Topaz).",
-        )
-        self.result = Form()
-        self.result.add("Least score", self.threshold)
-        self.result.add("Shown", self.count, self.save)
-        self.result.setEnabled(False)
-        self.body.addWidget(self.result)
-        self.threshold.valueChanged.connect(self._filter)
-        self.save.clicked.connect(self._ask_where_to_save)
+        self.source.load.clicked.connect(self._ask_for_model)
+        self.source.changed.connect(self._on_source)
+        self.result.least_changed.connect(self._filter)
+        self.result.save.clicked.connect(self._ask_where_to_save)
+        self._on_source()
 
     def _build_settings(self) -> None:
         self.settings = Form()
@@ -123,38 +80,36 @@ class DetectWidget(Panel):
             "The rotation of an object is that from the model's own upright position, which is\n"
             "arbitrary. Arrows along the objects add the angle of its long axis there.",
         )
+        self.thick = self.named(
+            QCheckBox("show objects beside them"),
+            "thick",
+            "Make the slices of the viewer thick, an eighth of a box to either side, so that\n"
+            "those beside an object's middle show it too. napari then averages the image over\n"
+            "them; a right click on the viewer's slider sets how thick they are.",
+        )
+        self.thick.setChecked(True)
         self.device = device_choice("equipose.detect.device")
         self.settings.add("Classes", self.classes)
         self.settings.add("Lowest score", self.lowest)
-        self.settings.add("Arrows", self.arrows)
+        self._arrows_row = self.settings.add("Arrows", self.arrows)
+        self._slices_row = self.settings.add("Slices", self.thick)
         self.settings.add("Device", self.device)
         tip = "Settings that are good as they are for most images."
         self.body.addWidget(Fold("More settings", self.settings, "equipose.detect.more", tip))
 
-    def _offer_models(self, newest: str | None = None) -> None:
-        if not isalive(self):  # the window was closed, which tells no one but Qt
-            shelf.added.disconnect(self._offer_models, missing_ok=True)
-            return
-        chosen = newest or self.model.value
-        self.model.clear()
-        for name in reversed(list(shelf)):
-            self.model.addItem(name, name)
-        self.model.value = chosen
+    def _on_source(self) -> None:
+        """Show what has a meaning for the model that is chosen."""
+        self.settings.show_row(self._arrows_row, not self.source.of_volumes)
+        self.settings.show_row(self._slices_row, self.source.of_volumes)
         if not len(shelf):
             self.status.setText("Train a model in the panel Train, or load one.")
         elif not self.is_running and self.layers is None:
             self.status.clear()
 
-    def _show_level(self) -> None:
-        several = show_levels(self.level, self.image.layer)
-        self.form.show_row(self._level_row, several)
-
     def _ask_for_model(self) -> None:
-        folder = user_folder()
-        start = str(folder) if folder.is_dir() else ""
-        path, _ = QFileDialog.getOpenFileName(self, "Load a model", start, "Models (*.safetensors)")
-        if path:
-            self.load_model(Path(path))
+        path = ask_for_model(self)
+        if path is not None:
+            self.load_model(path)
 
     def load_model(self, path: Path) -> None:
         """Load a model file and choose it."""
@@ -165,21 +120,21 @@ class DetectWidget(Panel):
 
     def _begin(self) -> None:
         try:
-            if self.model.value is None:
-                raise InputError("train a model in the panel Train first, or load one.")
-            layer = self.image.layer
-            if layer is None:
-                raise InputError("open an image first.")
-            shelved = shelf[self.model.value]
-            plane = plane_of(layer, self.viewer, self.level.value or 0)
-            lowest = self.lowest.value() or threshold_of(shelved.saved) / 2
-            config = DetectionConfig(threshold=lowest)
+            shelved = self.source.read_model()
+            order = DetectOrder(
+                shelved=shelved,
+                part=self.source.read_image(),
+                lowest=self.lowest.value() or None,
+                wedge=self.source.wedge.read() if self.source.of_volumes else None,
+                device=self.device.value,
+                classes=self.classes.value,
+                along=bool(self.arrows.value),
+            )
         except Exception as error:
             self.refuse(error)
             return
-        self._order, self._source = (shelved, plane, config), layer.unique_id
-        work = find(shelved.saved, plane, config, self.device.value, self.classes.value)
-        self.run_job(f"Finding objects in {plane.name}", work)
+        self._order, self._source = order, self.image.layer.unique_id
+        self.run_job(f"Finding objects in {order.part.name}", order.work())
 
     def run_on_cpu(self) -> None:
         """Look again, on the processor."""
@@ -200,27 +155,23 @@ class DetectWidget(Panel):
         """Add the layers of what was found."""
         if ending.state == "stopped":
             self.show_progress(0, "Stopped; nothing was changed.")
-        if not isinstance(ending.result, Found) or self._order is None:
+        found, order = ending.result, self._order
+        if not isinstance(found, Found | FoundInVolume) or order is None:
             return
-        shelved, plane, config = self._order
-        score = ending.result.picks.score
-        if not len(score):
+        if not len(found.picks.score):
             self.show_progress(1, "")
-            self.say(f"No object of a score of {config.threshold:.3f} or more in {plane.name}.")
+            least = order.least(found)
+            self.say(f"No object of a score of {least:.3f} or more in {order.part.name}.")
             return
-        along = bool(self.arrows.value)
-        layers = FoundLayers(ending.result, plane, shelved.saved, shelved.name, config, along=along)
+        layers = order.layers(found)
         self.layers = layers
         kept = self._keep(layers)  # first, so that it is there whatever the viewer does
         self.viewer.add_layer(layers.vectors)
         self.viewer.add_layer(layers.points)
-        self.result.setEnabled(True)
-        low, high = float(score.min()), float(score.max())
-        self.threshold.setRange(low, max(high, low + 1e-3))
-        self.threshold.setSingleStep((high - low) / 100)
-        self.threshold.setValue(threshold_of(shelved.saved))
-        self._filter()
-        where = f"{plane.name}, {plane.note}" if plane.note else plane.name
+        if layers.reach and self.thick.isChecked():
+            thicken_slices(self.viewer, layers.points, layers.reach)
+        self.result.show_found(layers.score, layers.threshold)
+        where = ", ".join(filter(None, (order.part.name, order.part.note)))
         lines = [f"Found {len(layers)} objects in {where}."]
         if kept is not None:
             self.log(f"written to {kept}")
@@ -232,7 +183,7 @@ class DetectWidget(Panel):
         there = {layer.unique_id for layer in self.viewer.layers}
         return self._source is not None and self._source not in there
 
-    def _keep(self, layers: FoundLayers) -> Path | None:
+    def _keep(self, layers: ObjectLayers) -> Path | None:
         """Write what was found where the preferences say so, or its image is gone."""
         if read_preferences().autosave or self._is_gone():
             try:
@@ -241,9 +192,9 @@ class DetectWidget(Panel):
                 self.refuse(error)
         return None
 
-    def _filter(self) -> None:
+    def _filter(self, least: float) -> None:
         if self.layers is not None:
-            shown = self.layers.filter(self.threshold.value())
+            shown = self.layers.filter(least)
             self.count.setText(f"{shown} of {len(self.layers)} objects")
 
     def _ask_where_to_save(self) -> None:
@@ -267,10 +218,9 @@ class DetectWidget(Panel):
     def set_running(self, running: bool) -> None:
         """Let only one run at a time be started."""
         super().set_running(running)
-        self.form.setEnabled(not running)
+        self.source.setEnabled(not running)
 
     def detach(self) -> None:
         """Let go of the viewer and of the models: the panel was closed."""
         super().detach()
-        self.image.detach()
-        shelf.added.disconnect(self._offer_models, missing_ok=True)
+        self.source.detach()

@@ -41,17 +41,11 @@ class Plane(NamedTuple):
     @property
     def note(self) -> str:
         """Which picture it is, where there are several; else empty."""
-        names = self.axis_labels[: len(self.leading)]
-        at = [f"{name.lstrip('-')} = {i}" for name, i in zip(names, self.leading, strict=True)]
-        return f"slice {', '.join(at)}" if at else ""
+        return slice_note(self.axis_labels, self.leading)
 
     def to_layer(self, positions: NDArray[Any]) -> NDArray[np.float64]:
         """Turn (y, x) pixels of the picture, (n, 2), into the layer's data coordinates."""
-        factor = np.array(self.factor)
-        # The first pixel of a level covers the first pixels of level 0, not their corner.
-        places = (np.asarray(positions, np.float64) + 0.5) * factor - 0.5
-        ahead = np.tile(np.array(self.leading, np.float64), (len(places), 1))
-        return np.concatenate((ahead, places), 1)
+        return to_finest(positions, self.factor, self.leading)
 
     def to_picture(self, positions: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the layer's data coordinates (..., y, x) into pixels (y, x) of the picture."""
@@ -72,7 +66,7 @@ def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
     shape = spatial_shape(data, layer.rgb)
     if len(shape) < 2:
         raise InputError(f"{layer.name}: an image (y, x) is wanted, this has shape {data.shape}.")
-    _check_slices(layer, viewer)
+    check_slices(layer, viewer)
     ratio = np.array(spatial_shape(whole, layer.rgb)) / np.array(shape)
     leading = slice_of(layer, viewer)
     at = np.minimum(np.array(leading) / ratio[:-2], np.array(shape[:-2]) - 1)
@@ -89,27 +83,50 @@ def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
     )
 
 
+def to_finest(
+    positions: NDArray[Any], factor: Sequence[float], leading: Sequence[int]
+) -> NDArray[np.float64]:
+    """Turn pixels (n, d) of a part of a layer's pyramid into the layer's data coordinates."""
+    # The first pixel of a level covers the first pixels of level 0, not their corner.
+    places = (np.asarray(positions, np.float64) + 0.5) * np.array(factor) - 0.5
+    ahead = np.tile(np.array(leading, np.float64), (len(places), 1))
+    return np.concatenate((ahead, places), 1)
+
+
+def slice_note(axis_labels: Sequence[str], leading: Sequence[int]) -> str:
+    """Say where a part of a layer lies on the axes before its own."""
+    names = axis_labels[: len(leading)]
+    at = [f"{name.lstrip('-')} = {i}" for name, i in zip(names, leading, strict=True)]
+    return f"slice {', '.join(at)}" if at else ""
+
+
 def spatial_shape(data: Any, rgb: bool) -> tuple[int, ...]:
     """Shape of an image layer's array without its colours."""
     shape = tuple(data.shape)
     return shape[:-1] if rgb else shape
 
 
-def slice_of(layer: Any, viewer: Any) -> tuple[int, ...]:
-    """Where the viewer's sliders stand on the layer's axes before y and x."""
-    if layer.ndim <= 2:
+def slice_of(layer: Any, viewer: Any, dimensions: int = 2) -> tuple[int, ...]:
+    """Where the viewer's sliders stand on the layer's axes before y and x, or z, y and x."""
+    ahead = layer.ndim - dimensions
+    if ahead <= 0:
         return ()
     point = np.array(viewer.dims.point, float)[-layer.ndim :]
     point = point * unit_ratios(viewer.layers.units, layer.units)[-layer.ndim :]
-    at = np.round(layer.world_to_data(point)[: layer.ndim - 2]).astype(int)
+    at = np.round(layer.world_to_data(point)[:ahead]).astype(int)
     whole = layer.data[0] if layer.multiscale else layer.data
-    last = np.array(spatial_shape(whole, layer.rgb)[:-2]) - 1
+    last = np.array(spatial_shape(whole, layer.rgb)[:ahead]) - 1
     return tuple(int(i) for i in np.clip(at, 0, last))
 
 
-def _check_slices(layer: Any, viewer: Any) -> None:
-    """Refuse a layer of which the viewer shows no picture (y, x) as it lies in the array."""
-    ahead = layer.ndim - 2
+def check_slices(layer: Any, viewer: Any, dimensions: int = 2) -> None:
+    """Refuse a layer of which the viewer shows no picture, or volume, as it lies in the array.
+
+    Raises
+    ------
+    InputError
+    """
+    ahead = layer.ndim - dimensions
     origin = np.array(layer.data_to_world((0.0,) * layer.ndim), float)
     slopes = np.array([layer.data_to_world(axis) - origin for axis in np.eye(layer.ndim)])
     if np.abs(slopes[ahead:, :ahead]).max(initial=0.0) > 1e-6 * np.abs(slopes).max():
@@ -117,9 +134,11 @@ def _check_slices(layer: Any, viewer: Any) -> None:
             f"{layer.name} is turned out of its plane, so that what is shown runs through several "
             "of its slices. Take that from its transform, or make a layer of the slices wanted."
         )
-    if ahead and set(viewer.dims.order[-2:]) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
+    last, shown = viewer.dims.ndim - dimensions, viewer.dims.order[-2:]
+    if ahead and min(shown) < last:
+        names = "y and x, the last two" if dimensions == 2 else "those of its volumes, the last"
         raise InputError(
-            f"{layer.name}: the viewer shows other axes than y and x, the last two; roll the axes "
+            f"{layer.name}: the viewer shows other axes than {names}; roll the axes "
             "(Ctrl+E) until it shows them."
         )
 
@@ -212,13 +231,13 @@ def box_points(plane: Plane, positions: NDArray[Any], box_size: int) -> Points:
     )
 
 
-def show_levels(choice: Choice, layer: Any) -> bool:
+def show_levels(choice: Choice, layer: Any, dimensions: int = 2) -> bool:
     """Offer the levels of a layer's pyramid; say whether there are several."""
     several = layer is not None and bool(layer.multiscale)
     choice.clear()
     for index, data in enumerate(layer.data if several else []):
-        y, x = spatial_shape(data, layer.rgb)[-2:]
-        choice.addItem(f"{index}: {y} x {x} pixels", index)
+        sides = spatial_shape(data, layer.rgb)[-dimensions:]
+        choice.addItem(f"{index}: {' x '.join(map(str, sides))} pixels", index)
     return several
 
 
