@@ -213,3 +213,11 @@ def test_few_images_or_contrast_are_not_searched(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(InputError, match="of images no contrast; set structures to 0"):
         finish(job)
+
+
+def test_what_is_drawn_of_several_structures_is_kept() -> None:
+    for found, kept in (([[-1.0], [1.0]], True), ([[0.0]], False)):
+        model = Harmony(HarmonyConfig(box_size=16, width=4, n_pictures=4))
+        _structures.keep_structures(model, found)
+        assert all(weights.requires_grad != kept for weights in model.decoder.parameters())
+        assert all(weights.requires_grad for weights in model.encoder.parameters())

@@ -14,7 +14,7 @@ from ..geometry import (
     resample,
 )
 from ._harmony_config import HarmonyConfig
-from ._harmony_ctf import through_lens
+from ._harmony_ctf import low_passed, through_lens, through_lens_as_it_is
 from ._harmony_energy import energy, left_out
 from ._harmony_networks import PictureDecoder, PlainEncoder, ViewEncoder
 from ._harmony_transforms import TransformRanges, Transforms
@@ -321,9 +321,21 @@ class Harmony(nn.Module):
         shift = poses.translation * (self.config.box_size / self.config.side)
         return poses._replace(translation=shift)
 
+    def cleaned(self, boxes: Tensor, ctf: Tensor | None = None) -> Tensor:
+        """Boxes without what the low-pass leaves out, and with the signs that a CTF turned."""
+        if ctf is not None:
+            boxes = through_lens_as_it_is(boxes, ctf.sign())
+        smallest = self.config.low_pass
+        return boxes if smallest is None else low_passed(boxes, smallest)
+
+    def seen_through(self, drawn: Tensor, ctf: Tensor) -> Tensor:
+        """Show objects at rest through one transfer function (box_size, box_size // 2 + 1)."""
+        return through_lens_as_it_is(drawn, ctf.expand(len(drawn), -1, -1))
+
     def _reduced(self, images: Tensor) -> Tensor:
         """What the networks see of boxes."""
         self._check(images)
+        images = self.cleaned(images)
         return images if self.config.binning == 1 else fourier_crop(images, self.config.side)
 
     def _check(self, images: Tensor) -> None:

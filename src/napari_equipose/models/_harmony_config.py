@@ -57,8 +57,10 @@ class HarmonyConfig:
     tilt_max_deg: float | None = None
     tilt_axis: Literal["y", "x"] = "y"
     mask_radius: float | None = None
-    """Pixels farther from the object's middle do not count; by default those that leave the box
-    when it turns."""
+    """Pixels farther from the object's middle do not count, over a soft edge of two pixels; by
+    default those that leave the box when it turns."""
+    low_pass: float | None = None
+    """Pixels; detail smaller than this is neither seen nor compared."""
     width: int = 16
     """Filters of the encoder's first layer; each layer has twice as many, up to eightfold."""
     n_pictures: int = 32
@@ -98,13 +100,12 @@ class HarmonyConfig:
             "contrast_range": 1.0,
             "brightness_range": 0.0,
             "mask_radius": 0.0,
+            "low_pass": 2.0,
         }
         for name, bound in above.items():
             value = getattr(self, name)
             if value is not None and not value > bound:
-                raise InputError(
-                    f"{name} must be above {bound:g}, got {value}; leave it out to infer none."
-                )
+                raise InputError(f"{name} must be above {bound:g}, got {value}; or leave it out.")
         if self.rotation_range is not None and self.rotation_range > pi:
             raise InputError(f"rotation_range must be at most pi, got {self.rotation_range}.")
         if self.hypotheses > 1 and self.rotation_range != pi:

@@ -1,10 +1,12 @@
-"""The contrast transfer function of images, as it acts on the objects in them at rest."""
+"""What lenses and filters do: the contrast transfer function at rest, and a low-pass."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ._harmony_transforms import Transforms
+
+_EDGE = 2.0  # cycles per box over which the low-pass falls
 
 
 def through_lens(drawn: Tensor, ctf: Tensor, seen: Transforms) -> Tensor:
@@ -27,6 +29,25 @@ def through_lens(drawn: Tensor, ctf: Tensor, seen: Transforms) -> Tensor:
     factor = (in_volumes if drawn.ndim == 5 else in_images)(ctf, seen, drawn.shape[-1])
     spectrum = torch.fft.rfftn(drawn, dim=axes) * factor.unsqueeze(1)
     shown: Tensor = torch.fft.irfftn(spectrum, s=drawn.shape[2:], dim=axes)
+    return shown
+
+
+def through_lens_as_it_is(boxes: Tensor, ctf: Tensor) -> Tensor:
+    """The same of objects that were not brought to rest."""
+    n, d = len(boxes), boxes.ndim - 2
+    zero = boxes.new_zeros(n)
+    eye = torch.eye(d).to(boxes).expand(n, d, d)
+    return through_lens(boxes, ctf, Transforms(eye, boxes.new_zeros(n, d), zero, zero, zero))
+
+
+def low_passed(boxes: Tensor, smallest: float) -> Tensor:
+    """Leave out detail smaller than so many pixels of boxes (n, channels, ...), softly."""
+    side, axes = boxes.shape[-1], tuple(range(2, boxes.ndim))
+    length = _frequencies(side, len(axes)).to(boxes).norm(dim=-1)
+    kept = ((side / smallest - length) / _EDGE + 0.5).clamp(0, 1)
+    shown: Tensor = torch.fft.irfftn(
+        torch.fft.rfftn(boxes, dim=axes) * kept, s=boxes.shape[2:], dim=axes
+    )
     return shown
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import InputError, fourier_crop
+from ..geometry import ContrastTransfer, InputError, fourier_crop
 from ..inference import AbInitioConfig, Progress, Structures, ab_initio, ab_initio_images
 from ..models import Harmony
 from ._batches import Boxes, seeded, split
@@ -28,7 +28,7 @@ _IN_PLACE_OF_EPOCH = 2**41
 
 
 def begin_with_structures(
-    model: Any, boxes: Boxes, config: TrainingConfig
+    model: Any, boxes: Boxes, config: TrainingConfig, ctf: ContrastTransfer | None = None
 ) -> Generator[Progress, None, list[list[float]]]:
     """Teach a new model the structures, and the poses, that a search finds among its boxes.
 
@@ -42,6 +42,9 @@ def begin_with_structures(
         Normalised, shape (n, channels, y, x) or (n, 1, z, y, x).
     config : TrainingConfig
         Its ``structures`` says how many at most.
+    ctf : ContrastTransfer, optional
+        Of each box. The search sees boxes with their signs corrected, and what the model draws is
+        like the averages when seen through the mean of the transfer functions.
 
     Yields
     ------
@@ -74,7 +77,9 @@ def begin_with_structures(
         )
 
     def read(few: NDArray[np.int64]) -> Tensor:
-        return boxes[rows[torch.from_numpy(few)]]
+        chosen = rows[torch.from_numpy(few)]
+        cleaned: Tensor = model.cleaned(boxes[chosen], None if ctf is None else ctf[chosen])
+        return cleaned
 
     wanted = AbInitioConfig(
         structures=config.structures,
@@ -88,28 +93,31 @@ def begin_with_structures(
     else:
         most = 2 * log(model.config.scale_range or 1.0)
         found = yield from ab_initio_images(read, len(rows), wanted, most)
-    pupil = _Pupil(model, config, found)
+    transfer = None if ctf is None else ctf[rows[torch.from_numpy(found.rows)]].abs().mean(0)
+    pupil = _Pupil(model, config, found, transfer)
     yield from pupil.learn(boxes, rows)
     contents: list[list[float]] = pupil.contents.tolist()
     return contents
 
 
-def keep_structures(model: Any) -> None:
-    """Let training change no more what a model draws of volumes.
+def keep_structures(model: Any, structures: list[list[float]]) -> None:
+    """Let training change no more what a model draws of its structures, where there are several.
 
     The encoder tells like structures apart less well than the search did, and the decoder would
-    come to draw mixtures of them. What a model draws of images goes on to learn how objects of a
-    kind differ.
+    come to draw mixtures of them. What lies between them is drawn by the mixture of the pictures;
+    a single structure of images goes on to learn how its objects differ.
     """
-    if model.config.dimensions == 3:
+    if model.config.dimensions == 3 or len(structures) > 1:
         model.decoder.requires_grad_(False)
 
 
 class _Pupil:
     """A model that is taught what a search found."""
 
-    def __init__(self, model: Harmony, config: TrainingConfig, found: Structures) -> None:
-        self.model, self.config, self.found = model, config, found
+    def __init__(
+        self, model: Harmony, config: TrainingConfig, found: Structures, transfer: Tensor | None
+    ) -> None:
+        self.model, self.config, self.found, self.transfer = model, config, found, transfer
         self.device = model.start.device
         k = len(found.averages)
         self.contents = torch.zeros(k, model.config.content_dim, device=self.device)
@@ -151,6 +159,8 @@ class _Pupil:
     def _unlike(self, averages: Tensor) -> Tensor:
         """Misfit of what is drawn of each structure, as a part of its power."""
         drawn = self.model.decoder(self.contents + self.spread * torch.randn_like(self.contents))
+        if self.transfer is not None:
+            drawn = self.model.seen_through(drawn, self.transfer.to(drawn))
         side = min(drawn.shape[-1], averages.shape[-1])
         drawn, averages = (
             value if value.shape[-1] == side else fourier_crop(value, side)

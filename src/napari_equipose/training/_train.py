@@ -111,7 +111,7 @@ def train(
         check_fits(checkpoint, state, model)
     model.to(choose_device(device))
     log = _Log(output.with_name(f"{output.stem}.log.csv"), earlier_epochs, state.epoch)
-    record = {
+    record: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "training": asdict(config),
         "images": len(boxes),
@@ -124,9 +124,9 @@ def train(
         if config.structures and state.last:
             record["structures"] = load_model(output).record["structures"]
         elif config.structures:
-            record["structures"] = yield from begin_with_structures(model, boxes, config)
+            record["structures"] = yield from begin_with_structures(model, boxes, config, ctf)
         if config.structures:
-            keep_structures(model)
+            keep_structures(model, record["structures"])
         for report in fit(model, boxes, config, state, ctf=ctf, targets=targets):
             if isinstance(report, EpochReport):
                 log.add(report)

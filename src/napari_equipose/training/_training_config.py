@@ -34,9 +34,10 @@ class TrainingConfig:
     canonical frame."""
     structures: int = 0
     """So many structures, at most, are looked for by search before training; the model begins
-    with them, and of volumes keeps what it draws of them. Where all rotations are inferred, and of
-    images no contrast: learning alone hardly finds rotations in volumes, and mixes what is unlike
-    in images. The search does not count for ``minutes``. 0: begin from random weights."""
+    with them, and keeps what it draws of them, but for a single one of images. Where all rotations
+    are inferred, and of images no contrast: learning alone hardly finds rotations in volumes, and
+    mixes what is unlike in images. The search does not count for ``minutes``. 0: begin from random
+    weights."""
     quarter_turns: bool = False
     """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
     gradient_clip: float = 1000.0
