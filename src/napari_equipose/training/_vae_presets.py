@@ -67,14 +67,14 @@ def spatial_vae_preset(
         translation_std=box_size / 10,
         binning=max(1, box_size // _COARSE_SIDE) if dimensions == 3 else 1,
         activation="relu",
-        generator_width=128,
-        n_features=128,
+        generator_width=64,
+        n_features=64,
         feature_length=max(box_size / 25, 1.0),
     )
-    training = replace(_quick(n_images), batch_size={2: 100, 3: 16}[dimensions], content_delay=2)
+    training = replace(_quick(n_images), batch_size={2: 50, 3: 16}[dimensions], content_delay=2)
     if name == "fast":
         return fast, training
-    balanced = replace(fast, generator_width=256, n_features=256, encoder_width=1000)
+    balanced = replace(fast, generator_width=128, n_features=128, encoder_width=1000)
     return balanced, replace(training, epochs=4 * training.epochs)
 
 
