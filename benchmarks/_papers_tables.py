@@ -82,7 +82,7 @@ _CIRCULAR = (
     "The circular correlation is the paper's; of uniform angles it depends on the frame alone, "
     "so beside it stands the form that Jammalamadaka and SenGupta give for these, with one frame "
     "for all digits; judge by the mean resultant length and the median error, each digit's own "
-    "frame removed. "
+    "frame removed: nothing makes the frames of different digits agree, and here they do not. "
     "Some digits look alike upside down, which no system can tell."
 )
 _TARGET = {"kind": "target-vae", "content_dim": 2, "settings_on": _NORMAL}

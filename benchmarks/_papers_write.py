@@ -1,5 +1,6 @@
 """Pages of results: our rows beside the paper's, where each falls short, and how it was made."""
 
+import textwrap
 from typing import Any
 
 from _papers_tables import COLUMNS, LOWER_IS_BETTER, Table
@@ -12,10 +13,11 @@ def write_page(table: Table, rows: list[dict[str, Any]]) -> str:
     ----------
     table : Table
     rows : list of dict
-        As `papers.py` keeps them: data, system, preset, seed, minutes, epochs, command, date,
+        As `papers.py` keeps them: data, system, preset, seed, minutes, steps, command, date,
         machine, measures.
     """
-    lines = [f"# {table.title}", "", f"Made by `benchmarks/papers.py`. {table.notes}", ""]
+    notes = textwrap.wrap(f"Made by `benchmarks/papers.py`. {table.notes}", 100)
+    lines = [f"# {table.title}", "", *notes, ""]
     for data in table.data:
         mine = [row for row in rows if row["data"] == data]
         if not mine:
@@ -30,8 +32,8 @@ def write_page(table: Table, rows: list[dict[str, Any]]) -> str:
             lines.append(_line([f"{row['system']}, ours", *_cells(names, row["measures"])]))
         lines += ["", *(_judged(table, row) for row in mine), ""]
     lines += ["## How each row was made", ""]
-    lines += [_line(["row", "preset", "seed", "minutes", "epochs", "date", "machine", "command"])]
-    lines += ["|---" * 8 + "|", *(_how(row) for row in rows), ""]
+    names = ["row", "preset", "seed", "minutes", "steps", "date", "machine", "command"]
+    lines += [_line(names), "|---" * len(names) + "|", *(_how(row) for row in rows), ""]
     return "\n".join(lines)
 
 
@@ -63,7 +65,7 @@ def _how(row: dict[str, Any]) -> str:
     where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
     where += f", load {machine['load']}, torch {machine['torch']}"
     name = f"{row['data']}, {row['system']}"
-    values = [name, *(str(row[k]) for k in ("preset", "seed", "minutes", "epochs", "date")), where]
+    values = [name, *(str(row[k]) for k in ("preset", "seed", "minutes", "steps", "date")), where]
     return _line([*values, f"`{row['command']}`"])
 
 

@@ -213,6 +213,14 @@ def add_row(
     (results / f"{name}.md").write_text(write_page(table, rows))
 
 
+def steps_of(record: dict[str, Any]) -> int:
+    """How many steps of training a record tells of; the last epoch may have been cut short."""
+    config = record["training"]
+    held = min(config["validation_fraction"] * record["images"], config["validation_images"])
+    passes = -(-(record["images"] - int(held)) // config["batch_size"])
+    return int(record["epochs"] * (config["steps_per_epoch"] or passes))
+
+
 def command_of(arguments: argparse.Namespace, data: str, label: str) -> str:
     """Write down what makes this row again."""
     words = ["python", "benchmarks/papers.py", arguments.table, "--systems", label, "--data", data]
@@ -277,7 +285,7 @@ def main() -> None:
                 "preset": arguments.preset,
                 "seed": arguments.seed,
                 "minutes": round(saved.record["seconds"] / 60, 1),
-                "epochs": saved.record["epochs"],
+                "steps": steps_of(saved.record),
                 "command": command_of(arguments, data_name, label),
                 "date": datetime.now(UTC).date().isoformat(),
                 "machine": machine(),

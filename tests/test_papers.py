@@ -35,7 +35,7 @@ def test_every_table_can_be_run(name: str) -> None:
 
 def row(**measures: float) -> dict[str, Any]:
     return {
-        **{"data": "hinge", "system": "spatial-VAE", "preset": "fast", "seed": 0, "epochs": 2},
+        **{"data": "hinge", "system": "spatial-VAE", "preset": "fast", "seed": 0, "steps": 2},
         **{"minutes": 1.0, "command": "python x", "date": "2026-11-23", "machine": MACHINE},
         "measures": measures,
     }
