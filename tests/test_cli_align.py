@@ -14,6 +14,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from test_cli import refuse, run, succeed
 from test_subtomogram_refinement import BLOBS, alike, blobs
+from tiny import HARMONY
 
 from napari_equipose import inference
 from napari_equipose.evaluation import geodesic_errors
@@ -30,7 +31,13 @@ from napari_equipose.io import (
     write_mrc,
     write_star,
 )
-from napari_equipose.models import Harmony, HarmonyConfig, Normalisation, save_model
+from napari_equipose.models import (
+    Harmony,
+    HarmonyConfig,
+    Normalisation,
+    load_model,
+    save_model,
+)
 
 SIZE, PIXEL_SIZE, N = 24, 8.0, 16
 FEW = 10  # of the set without a wedge, which is aligned in full
@@ -392,3 +399,44 @@ def test_what_a_stack_says_of_its_particles(star: Path, work: Path) -> None:
     assert read_wedges(stack) is None
     plain = read_stack(work / "wedge" / "subtomograms.mrcs")
     assert read_halves(plain) is None and read_wedges(plain) is None
+
+
+# Training first
+
+
+def test_a_model_learnt_first_is_that_of_train(work: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images.npy"
+    random = np.random.default_rng(0)
+    np.save(images, ndimage.gaussian_filter(random.normal(size=(12, 16, 16)), (0, 2, 2)))
+    tiny = [part for name, value in HARMONY.items() for part in ("--set", f"{name}={value}")]
+    learning = ["--epochs", 1, "--seed", 3, "--device", "cpu", *tiny]
+    apart, both = tmp_path / "apart.safetensors", tmp_path / "both.safetensors"
+    succeed("train", images, "-o", apart, "--model", "harmony", *learning)
+    first, second = ([tmp_path / f"{n}.mrcs", "--poses", tmp_path / f"{n}.csv"] for n in "ab")
+    succeed("align", apart, images, "-o", *first, "--seed", 3, "--device", "cpu")
+    succeed("align", both, images, "-o", *second, "--train", *learning)
+    assert load_model(both).digest == load_model(apart).digest
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.csv"), read_table(tmp_path / "b.csv"))
+    np.testing.assert_array_equal(*(read_image(tmp_path / f"{n}.mrcs").data for n in "ab"))
+    again = [both, images, "-o", *second, "--device", "cpu"]
+    succeed("align", *again, "--train", "--resume", "--epochs", 2)  # with the seed it had
+    assert load_model(both).record["training"]["seed"] == 3
+    assert list(pd.read_csv(tmp_path / "both.log.csv")["epoch"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", 2, "--set", "width=4"], "--epochs, --set goes with --train"),
+        (["--train", "--resume"], "no checkpoint to resume from"),
+        (["--train", "--model", "nonsense"], "unknown kind of model"),
+    ],
+)
+def test_training_that_makes_no_sense_is_refused(
+    work: Path, tmp_path: Path, arguments: list[Any], message: str
+) -> None:
+    images, model = tmp_path / "images.npy", tmp_path / "m.safetensors"
+    np.save(images, np.random.default_rng(0).normal(size=(12, 16, 16)))
+    outputs = ["-o", tmp_path / "a.mrcs", "--poses", tmp_path / "a.csv"]
+    said = refuse("align", model, images, *outputs, *arguments)
+    assert message in said and not model.exists()

@@ -70,12 +70,47 @@ def align(
     max_shift: Annotated[
         float | None, typer.Option(metavar="PX", help="That the refinement searches first; 3.")
     ] = None,
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="Learn the model from the stack first, and write it."),
+    ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option("--model", metavar="KIND", help="With --train: the kind of model; harmony."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="fast|balanced|paper", help="With --train.")
+    ] = None,
+    content_dim: Annotated[
+        int | None, typer.Option(min=1, help="With --train: dimensions of the content.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="With --train: at most so many.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="With --train: stop learning after so many.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="With --train: any field of a configuration."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --train: a run file; options go before it."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --train: go on with a run that stopped.")
+    ] = False,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Bring the boxes of a stack to rest, and average them.
+
+    With --train the model is learnt from the stack first, as 'equipose train' does it.
 
     Poses are those that the model infers; those of volumes are refined against the averages of two
     halves that are kept apart (rlnRandomSubset of a STAR file is kept to). What a tilt series does
@@ -87,28 +122,40 @@ def align(
     from ..models import load_model
     from ..training import about
     from ._align_files import Outputs
-    from ._inputs import check_output, read_classes
+    from ._align_training import learn
+    from ._inputs import check_output, read_classes, tilt_settings
+    from ._train import read_settings
 
     check_output(output, [".mrcs", ".mrc"])
     check_output(poses, [".csv", ".star"])
     if average is not None:
         check_output(average, [".mrc"])
-    k, saved, particles = read_classes(classes), load_model(model), io.read_stack(stack)
+    given: dict[str, Any] = {
+        "model": kind, "preset": preset, "content_dim": content_dim, "epochs": epochs,
+        "minutes": minutes, "config": config, "resume": resume,
+    }  # fmt: skip
+    _check_training(train, given | {"set": settings})
+    k, saved = read_classes(classes), None if train else load_model(model)
+    particles = io.read_stack(stack)
     wedge, half = _wedges(particles, tilt_range, tilt_axis), io.read_halves(particles)
     with about(stack):
-        settings = _refinement(
+        refinement = _refinement(
             particles, low_pass, iterations, max_shift, symmetry=symmetry, mask_radius=mask_radius,
             seed=seed,
         )  # fmt: skip
     reach: Any = search
-    config = inference.AlignConfig(refine=refine, search=reach, classes=k, refinement=settings)
+    how = inference.AlignConfig(refine=refine, search=reach, classes=k, refinement=refinement)
     outputs = Outputs.of(output, poses, average, place_back, particles)
     display = Display(quiet=quiet, as_json=as_json)
+    if saved is None:
+        given |= {"seed": seed or None, "device": None if device == "auto" else device}
+        more = read_settings(settings or []) | tilt_settings(tilt_range, tilt_axis)
+        saved = learn(model, stack, given, more, display)
     kept: list[AlignmentUpdate] = []
     try:
         with about(stack):
             images: Any = particles.images
-            job = inference.align(saved, images, config, wedge=wedge, half=half, device=device)
+            job = inference.align(saved, images, how, wedge=wedge, half=half, device=device)
             found = display.run(_keeping(job, kept), "aligning")
     except KeyboardInterrupt:
         if kept:
@@ -120,6 +167,15 @@ def align(
     display.run(outputs.write_all(found), "writing")
     values = {"model": str(model), "digest": saved.digest, "n": len(found.half)}
     display.result(outputs.describe(found), values | outputs.values(found))
+
+
+def _check_training(train: bool, given: dict[str, Any]) -> None:
+    """Refuse what is for training only, where there is none."""
+    from ..geometry import InputError
+
+    idle = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if idle and not train:
+        raise InputError(f"{', '.join(idle)} goes with --train, which learns a model first.")
 
 
 def _keeping(

@@ -136,7 +136,7 @@ def train(
         before = training.RunFolder.of(output).run_file
         config = before if before.is_file() else None
     options = {name: value for name, value in options.items() if value is not None}
-    more = _read_settings(settings or []) | tilt_settings(tilt_range, tilt_axis)
+    more = read_settings(settings or []) | tilt_settings(tilt_range, tilt_axis)
     if config is None:
         run = training.TrainingRun(**options, settings=more)
     else:
@@ -167,7 +167,7 @@ def train(
     display.result(text, values | {"log": str(target.with_name(f"{target.stem}.log.csv"))})
 
 
-def _read_settings(texts: list[str]) -> dict[str, str]:
+def read_settings(texts: list[str]) -> dict[str, str]:
     """Read the NAME=VALUE of --set; their types are told by the configuration."""
     from ..geometry import InputError
 
