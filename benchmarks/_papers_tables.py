@@ -143,6 +143,7 @@ TABLES = {
             "spatial-VAE": System(
                 kind="spatial-vae",
                 content_dim=1,
+                fast=_SHORT | {"binning": 2},
                 paper={"hinge": {"conformation": 0.95, "circular_correlation": 0.92}},
             ),
             "VAE, 1-d": System(kind="vae", content_dim=1, paper={"hinge": {"conformation": 0.0}}),

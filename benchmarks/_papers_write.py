@@ -32,7 +32,7 @@ def write_page(table: Table, rows: list[dict[str, Any]]) -> str:
             lines.append(_line([f"{row['system']}, ours", *_cells(names, row["measures"])]))
         lines += ["", *(_judged(table, row) for row in mine), ""]
     lines += ["## How each row was made", ""]
-    names = ["row", "preset", "seed", "minutes", "steps", "date", "machine", "command"]
+    names = ["row", "preset", "seed", "minutes", "steps, at most", "date", "machine", "command"]
     lines += [_line(names), "|---" * len(names) + "|", *(_how(row) for row in rows), ""]
     return "\n".join(lines)
 
