@@ -69,6 +69,9 @@ def test_volumes_are_learned_and_encoded(work: Path, tmp_path: Path) -> None:
     config = load_model(model).model.config
     assert (config.dimensions, config.encoder, config.tilt_max_deg) == (3, "convolutional", 60)
     succeed("encode", model, work / "volumes.npy", "-o", tmp_path / "t.csv", "--device", "cpu")
+    np.save(tmp_path / "tomogram.npy", RNG.normal(size=(40, 40, 40)).astype(np.float32))
+    said = refuse("detect", model, tmp_path / "tomogram.npy", "-o", tmp_path / "p.csv")
+    assert "finds no objects in volumes" in said
     assert {"translation_z", "rot", "tilt", "psi", "content_1"} <= set(
         read_table(tmp_path / "t.csv")
     )

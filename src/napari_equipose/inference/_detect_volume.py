@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from ..geometry import InputError, MissingWedge
-from ..models import SavedModel
+from ..models import SavedModel, model_kind
 from ._detect import DetectionConfig, threshold_of
 from ._progress import Notice, Progress
 from ._threshold import suggest_threshold
@@ -188,6 +188,11 @@ def _check(saved: SavedModel, volume: NDArray[Any]) -> None:
         raise InputError(
             f"this {saved.kind} model is of images, and a volume of shape {volume.shape} was "
             "given; train one on volumes (--model harmony)."
+        )
+    if 3 not in model_kind(saved.kind).finds_in:
+        raise InputError(
+            f"a {saved.kind} model finds no objects in volumes; cut boxes and use 'encode', or "
+            "train one that does (--model harmony)."
         )
     check_volume(volume, config.box_size)
 
