@@ -16,6 +16,7 @@ from tiny import HARMONY, MODEL
 from napari_equipose.evaluation import match_picks
 from napari_equipose.geometry import (
     InputError,
+    MissingWedge,
     Poses3D,
     apply_poses,
     extract_cubes,
@@ -23,13 +24,16 @@ from napari_equipose.geometry import (
 )
 from napari_equipose.inference import (
     DetectionConfig,
+    Notice,
     Picks3D,
+    _volume_poser,
     calibrate_volumes,
     detect,
     detect_volume,
     finish,
     propose_in_volume,
     propose_in_volumes,
+    search_volume,
 )
 from napari_equipose.inference import _volume_blobs as blobs_module
 from napari_equipose.io import (
@@ -279,6 +283,42 @@ def test_the_threshold_lies_between_objects_and_chance(
     threshold = finish(calibrate_volumes(drawer, many, device="cpu"))
     assert threshold <= np.quantile(found.score, 0.1)
     assert threshold > 0.25
+
+
+def test_a_model_without_a_threshold_takes_that_of_the_negative(
+    tomogram: Tomogram, drawer: SavedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_volume_poser, "_COARSE_DEG", 40.0)  # a fifth of the rotations
+    said: list[object] = []
+    found = finish(detect_volume(drawer, tomogram.volume, device="cpu"), said.append)
+    (notice,) = [step for step in said if isinstance(step, Notice)]
+    threshold = float(notice.message.split("; ")[1].split()[0])
+    assert 0.05 < threshold <= found.score.min() + 1e-3
+    pairs = match_picks(found.positions, tomogram.positions, 2.5)
+    assert len(pairs.found) >= 12 and len(found.score) <= len(tomogram.positions) + 2
+    known = replace(drawer, record={"threshold": 0.99})
+    job = search_volume(known, tomogram.volume[:, :40, :40], device="cpu")
+    whole = finish(job)
+    assert whole.threshold == 0.99 and len(whole.picks.score)  # nothing is left out
+
+
+def test_what_was_measured_is_told_of_the_volume(
+    tomogram: Tomogram, drawer: SavedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_volume_poser, "_COARSE_DEG", 40.0)
+    part, config = tomogram.volume[:, :40, :40], DetectionConfig(threshold=0.0)
+    spectrum = np.fft.rfftn(part)
+    lines = [np.fft.fftfreq(side) for side in part.shape[:2]] + [np.fft.rfftfreq(part.shape[2])]
+    frequency = torch.from_numpy(np.stack(np.meshgrid(*lines, indexing="ij"), -1)).float()
+    wedge = MissingWedge(tilt_min_deg=-40, tilt_max_deg=40)
+    kept = spectrum * wedge.measures(frequency).numpy()
+    cut = np.fft.irfftn(kept, part.shape, axes=(0, 1, 2))
+    cut = cut.astype(np.float32)
+    alone = finish(detect_volume(drawer, cut, config, device="cpu"))
+    told = finish(detect_volume(drawer, cut, config, wedge=wedge, device="cpu"))
+    # what was not measured is missing from what is explained, unless it is told
+    assert len(told.score) == len(alone.score) >= 3
+    assert (told.score > alone.score + 0.02).all()
 
 
 def test_structures_that_a_model_began_with_are_told_apart(
