@@ -152,12 +152,14 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
     result = evaluate_tables(poses, data.truth)
     result |= result.pop("factor_correlation", {})
     wanted = set(table.measures)
-    if "resultant_3679" in wanted:
+    if wanted & {"resultant_3679", "resultant_modulo_180"}:
         error = found.rotation - np.radians(data.truth["rotation"])
+        result["resultant_modulo_180"] = rotation_resultant(error, 2).overall
+    if "resultant_3679" in wanted:
         by_digit = rotation_resultant(error, 1, data.truth["class"]).by_group
         result["resultant_3679"] = float(np.mean([by_digit[digit] for digit in TOLD_APART]))
     if wanted & {"squared_error", "cross_entropy", "elbo_per_pixel"}:
-        result |= _drawn(saved, data)
+        result |= _drawn(saved, data, bound="elbo_per_pixel" in wanted)
     if wanted & {"rmse_deg", "rmse_3679_deg"}:
         result |= _turned(saved, data, device)
     infers = saved.model.capabilities.infers
@@ -171,7 +173,7 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
     }
 
 
-def _drawn(saved: SavedModel, data: DataSet) -> dict[str, float]:
+def _drawn(saved: SavedModel, data: DataSet, bound: bool) -> dict[str, float]:
     """Compare images with what is drawn of them."""
     assert isinstance(saved.model, torch.nn.Module)
     device = next(saved.model.parameters()).device
@@ -182,7 +184,9 @@ def _drawn(saved: SavedModel, data: DataSet) -> dict[str, float]:
     if 0 <= images.min() and images.max() <= 1:
         limited = drawn.clamp(1e-3, 1 - 1e-3)
         result["cross_entropy"] = reconstruction_error(limited, images, "cross-entropy")
-    return result | {"elbo_per_pixel": elbo_per_pixel(saved.model, images)}
+    if bound:
+        result["elbo_per_pixel"] = elbo_per_pixel(saved.model, images)
+    return result
 
 
 def _turned(saved: SavedModel, data: DataSet, device: str) -> dict[str, float]:
