@@ -298,7 +298,7 @@ def a_box_larger_than_the_image(room: Room) -> None:
     room.picture(NOISE[:20, :20])
 
 
-@fault("failed", "at least 4 images")
+@fault("failed", "too few to learn from; give at least 8")
 def too_few_boxes(room: Room) -> None:
     room.boxes(STACK[:3])
 

@@ -64,6 +64,22 @@ def test_a_system_that_is_no_longer_offered_makes_way(qtbot) -> None:
     assert choice.value == "target-vae"
 
 
+def test_the_system_that_was_picked_comes_back_when_it_can(qtbot) -> None:
+    choice = SystemChoice()
+    qtbot.addWidget(choice)
+    choice.offer("stack", 2)
+    first = choice.value
+    choice.offer("stack", 3)
+    assert choice.value != first
+    choice.offer("stack", 2)
+    assert choice.value == first
+    choice.value = "mce-vae"
+    choice.offer("image", 2)
+    choice.offer("stack", 3)
+    choice.offer("stack", 2)
+    assert choice.value == "mce-vae"
+
+
 def test_presets_and_settings_follow_the_system(qtbot) -> None:
     form = TrainSettings()
     qtbot.addWidget(form)

@@ -18,10 +18,14 @@ class SystemChoice(Choice):
         ours = list(kinds())
         others = [name for name in model_kinds() if name not in ours]
         super().__init__({name: name for name in (*ours, *others)})
-        self.currentIndexChanged.connect(lambda: self.picked.emit())
+        self._wanted = self.value
+        self._offering = False
+        self.currentIndexChanged.connect(self._pick)
 
     def offer(self, source: Source, dimensions: int) -> None:
-        """Offer those that can learn from a source, and choose one of them.
+        """Offer those that can learn from a source.
+
+        The one that was last picked is chosen if it is among them, or else another until it is.
 
         Parameters
         ----------
@@ -35,14 +39,18 @@ class SystemChoice(Choice):
             reason = why_not(self.itemData(index), source, dimensions)
             items.item(index).setEnabled(not reason)
             self.setItemData(index, reason, Qt.ItemDataRole.ToolTipRole)
-        if not self.can_choose(self.value):
-            self.value = next(
-                (name for name in map(self.itemData, range(self.count())) if self.can_choose(name)),
-                self.value,
-            )
+        names = [self._wanted, *map(self.itemData, range(self.count()))]
+        self._offering = True
+        self.value = next(filter(self.can_choose, names), self.value)
+        self._offering = False
 
     def can_choose(self, name: str) -> bool:
         """Whether a system is offered."""
         items = self.model()
         assert isinstance(items, QStandardItemModel)
         return bool(items.item(self.findData(name)).isEnabled())
+
+    def _pick(self) -> None:
+        if not self._offering:
+            self._wanted = self.value
+        self.picked.emit()
