@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from ..geometry import InputError, MissingWedge, Poses, Poses3D, fourier_grid
@@ -125,6 +124,8 @@ def _alone(
     """Average each group of volumes that have like power in their shells."""
     power = _shell_power(volumes, wedge)
     k = max(1, min(config.structures, len(volumes) // (2 * LEAST_GROUP)))
+    from sklearn.cluster import AgglomerativeClustering  # a second, which most runs do not want
+
     group = AgglomerativeClustering(k).fit_predict(power)
     members = [np.flatnonzero(group == name)[: config.particles] for name in range(k)]
     members = [rows for rows in members if len(rows) >= LEAST_GROUP] or [np.arange(len(volumes))]

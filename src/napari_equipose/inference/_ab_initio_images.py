@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from ..geometry import InputError, Poses
@@ -96,6 +95,8 @@ def _alone(
     likeness = torch.maximum(everywhere.score, everywhere.score.T)
     likeness.fill_diagonal_(0).fill_diagonal_(float(likeness.max()))
     profile = likeness - likeness.mean(1, keepdim=True)
+    from sklearn.cluster import AgglomerativeClustering  # a second, which most runs do not want
+
     group = torch.from_numpy(AgglomerativeClustering(k).fit_predict(profile.numpy()))
     averages = []
     for name in range(k):

@@ -4,9 +4,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KNeighborsClassifier
 
 from ..geometry import InputError
 
@@ -57,6 +54,9 @@ def cluster(
 def _ward(values: NDArray[np.float64], k: int, seed: int) -> NDArray[np.int64]:
     if k == 1:
         return np.zeros(len(values), np.int64)
+    from sklearn.cluster import AgglomerativeClustering  # a second, which most runs do not want
+    from sklearn.neighbors import KNeighborsClassifier
+
     chosen = _sample(len(values), max(_MOST_FOR_WARD, k), seed)
     labels = AgglomerativeClustering(k, linkage="ward").fit_predict(values[chosen])
     if len(chosen) < len(values):
@@ -70,6 +70,8 @@ def _mixture(values: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     spread = values.std(0)
     if not spread.any():
         return np.zeros(len(values), np.int64)
+    from sklearn.mixture import GaussianMixture  # a second, which most runs do not want
+
     values = (values - values.mean(0)) / np.where(spread > 0, spread, 1)
     chosen = values[_sample(len(values), _MOST_FOR_AUTO, seed)]
     most = min(_MOST_CLASSES, len(chosen) // 2)

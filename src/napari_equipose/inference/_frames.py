@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from ..geometry import Poses, apply_poses
@@ -55,6 +54,8 @@ def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed
     points = content.cpu().numpy()
     if len(points) < _LEAST_IMAGES or len(np.unique(points.round(3), axis=0)) < model.n_frames:
         return
+    from sklearn.cluster import KMeans  # a second, which most runs do not want
+
     groups = KMeans(model.n_frames, n_init=4, random_state=seed).fit(points)
     typical = torch.from_numpy(groups.cluster_centers_).to(content)
     counts = np.bincount(groups.labels_, minlength=len(typical))

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.signal import fftconvolve
 from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
@@ -37,6 +36,8 @@ def disc_response(picture: NDArray[np.float32], radius: float) -> NDArray[np.flo
     radius : float
         Of the disc, in pixels.
     """
+    from scipy.signal import fftconvolve  # its import takes longer than most of ours together
+
     kernel = _disc_less_rim(radius)
     reach = kernel.shape[0] // 2
     padded = np.pad(picture, reach, mode="reflect")
