@@ -138,7 +138,7 @@ class TransformRanges:
             rotation = rotation_matrix_2d(uniform(config.rotation_range, n))
         elif config.rotation_range is not None and not self.all_turns:
             axis = F.normalize(torch.randn(n, 3).to(like), dim=-1)
-            rotation = _turn_about(axis * uniform(config.rotation_range, n, 1))
+            rotation = turn_about(axis * uniform(config.rotation_range, n, 1))
         else:
             rotation = random_rotations(n, like)
         if config.rotation_range is None:
@@ -164,7 +164,7 @@ class TransformRanges:
         if d == 2:
             return rotation_matrix_2d(_within(bound, numbers.squeeze(-1)))
         length = numbers.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-        return _turn_about(numbers * (bound * length.tanh() / length))
+        return turn_about(numbers * (bound * length.tanh() / length))
 
     def starts(self) -> Tensor:
         """Rotations (hypotheses, d, d), far from one another, that the hypotheses start from."""
@@ -180,7 +180,7 @@ class TransformRanges:
         return torch.from_numpy(group[chosen].as_matrix()).float()
 
 
-def _turn_about(vectors: Tensor) -> Tensor:
+def turn_about(vectors: Tensor) -> Tensor:
     """Rotations (n, 3, 3) about vectors (n, 3), in order (z, y, x), by their length in radians."""
     z, y, x = vectors.unbind(-1)
     zero = torch.zeros_like(z)

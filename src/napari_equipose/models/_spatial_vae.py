@@ -21,6 +21,7 @@ from ..geometry import (
     wrap_angle,
 )
 from ._dense_networks import SpatialGenerator, box_encoder
+from ._harmony_transforms import turn_about
 from ._interface import Capabilities, LossTerms, Posterior
 from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
 from ._normal_kl import LOG_STD_RANGE, free_angle_kl, unit_kl
@@ -215,7 +216,7 @@ class SpatialVAE(nn.Module):
             return unturned
         aside = beliefs.rotation_log_std.exp() * torch.randn_like(beliefs.rotation_log_std)
         if self.config.dimensions == 3:
-            return Poses3D(poses.rotation @ _turn_about(aside), poses.translation)
+            return Poses3D(poses.rotation @ turn_about(aside), poses.translation)
         return Poses(poses.rotation + aside.squeeze(1), poses.translation)
 
     def _draw(self, content: Tensor, poses: Poses | Poses3D, images: Tensor) -> Tensor:
@@ -302,12 +303,3 @@ class SpatialVAE(nn.Module):
                 "a CTF wants images that are not binned and the gaussian likelihood; set "
                 "binning=1 and likelihood=gaussian."
             )
-
-
-def _turn_about(vectors: Tensor) -> Tensor:
-    """Rotations (n, 3, 3) about vectors (n, 3), in order (z, y, x), by their length in radians."""
-    z, y, x = vectors.unbind(-1)
-    zero = torch.zeros_like(z)
-    rows = torch.stack((zero, -x, y, x, zero, -z, -y, z, zero), -1)
-    matrix: Tensor = torch.linalg.matrix_exp(rows.unflatten(-1, (3, 3)))
-    return matrix
