@@ -5,15 +5,22 @@ plugins find it too: the content in ``content_0``, ``content_1``, ..., the class
 are selected is the layer's own selection. Nothing is kept here that could differ from the layer.
 """
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+from weakref import ref
 
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
+from ._latent_columns import NO_CLASS, classes_of, content_of
+from ._object_layers import class_rgba
+
 How = Literal["replace", "add", "remove"]
-NO_CLASS = -1
-"""Of objects that belong to no class; in the layer too."""
 _MOST_STEPS = 100
+__all__ = ["NO_CLASS", "History", "How", "LatentState", "Step"]
 
 
 class Step(NamedTuple):
@@ -69,3 +76,239 @@ class History:
     def next_redo(self) -> str:
         """Title of the step that `redo` would do again; empty where there is none."""
         return self._undone[-1].title if self._undone else ""
+
+
+class LatentState:
+    """The objects of one points layer as the panel sees them, and every change that it makes.
+
+    What the viewer does to the layer comes in through the layer's events. Its own changes go to
+    the layer and into the history, and are told once.
+    """
+
+    rows_changed = Signal()
+    """Another layer, or none; rows came or went, or have other contents."""
+    selection_changed = Signal()
+    classes_changed = Signal()
+    features_changed = Signal()
+    """A column has other values, objects moved, or others are shown."""
+    current_changed = Signal()
+    """Another object is looked at, or none."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self._layer: Callable[[], Any] = lambda: None
+        self._own = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._current: int | None = None
+        self._table = pd.DataFrame()
+        self._content: NDArray[np.float64] = np.zeros((0, 0))
+        self._classes: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._shown: NDArray[np.bool_] = np.zeros(0, bool)
+        self._selected: NDArray[np.bool_] = np.zeros(0, bool)
+
+    @property
+    def layer(self) -> Any:
+        """The points layer, or None: none is chosen, or it was let go of."""
+        return self._layer()
+
+    @layer.setter
+    def layer(self, layer: Any) -> None:
+        if layer is self.layer:
+            return
+        self.detach()
+        self._forget()
+        if layer is not None:
+            self._layer = ref(layer)
+            for event in self._events(layer):
+                event.connect(self._look)
+            layer.selected_data.events.items_changed.connect(self._look_at_selection)
+            self._take(layer)
+            self._selected = self._selected_in(layer)
+        self.history.clear()
+        for signal in (self.rows_changed, self.selection_changed, self.current_changed):
+            signal.emit()
+
+    def detach(self) -> None:
+        """Listen to the layer no more."""
+        layer = self.layer
+        if layer is not None:
+            for event in self._events(layer):
+                event.disconnect(self._look)
+            layer.selected_data.events.items_changed.disconnect(self._look_at_selection)
+        self._layer = lambda: None
+
+    @staticmethod
+    def _events(layer: Any) -> tuple[Any, ...]:
+        # `set_data` is all that tells that other points are shown.
+        return layer.events.data, layer.events.features, layer.events.set_data
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """What is known of the objects, a row each: the layer's own, to be read only."""
+        return self._table
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Where the objects are, in data coordinates of the layer, shape (n, axes)."""
+        layer = self.layer
+        return np.zeros((0, 2)) if layer is None else np.asarray(layer.data, np.float64)
+
+    @property
+    def content(self) -> NDArray[np.float64]:
+        """Columns ``content_0``, ``content_1``, ..., shape (n, k); to be read only."""
+        return self._content
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """Class of each object, shape (n,); `NO_CLASS` where there is none; to be read only."""
+        return self._classes
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which objects the layer shows, shape (n,); to be read only."""
+        return self._shown
+
+    @property
+    def selected(self) -> NDArray[np.bool_]:
+        """Which objects are selected, shape (n,); to be read only."""
+        return self._selected
+
+    @property
+    def current(self) -> int | None:
+        """Row of the object that is looked at."""
+        return self._current
+
+    def select_current(self, row: int | None) -> None:
+        """Look at an object."""
+        if row != self._current:
+            self._current = row
+            self.current_changed.emit()
+
+    def select(self, mask: ArrayLike, how: How = "replace", title: str = "Select") -> None:
+        """Select objects, in the layer too.
+
+        Parameters
+        ----------
+        mask : array of bool, shape (n,)
+        how : "replace", "add" or "remove"
+            What becomes of those that are selected already.
+        title : str
+            Of the step in the history.
+        """
+        given, before = np.asarray(mask, bool), self._selected
+        if how != "replace":
+            given = before | given if how == "add" else before & ~given
+        if self.layer is None or np.array_equal(given, before):
+            return
+        self._write_selection(given)
+        self.history.add(
+            Step(
+                title,
+                lambda: self._write_selection(before),
+                lambda: self._write_selection(given),
+            )
+        )
+
+    def set_classes(self, labels: ArrayLike, title: str = "Sort") -> None:
+        """Write the classes of all objects to the layer, which takes on their colours.
+
+        Parameters
+        ----------
+        labels : array of int, shape (n,)
+            `NO_CLASS` for those that belong to none.
+        title : str
+            Of the step in the history.
+        """
+        layer, new = self.layer, np.asarray(labels, np.int64)
+        if layer is None:
+            return
+        before = layer.features.get("class")
+        column = None if before is None else before.copy()
+        colours = np.array(layer.face_color)
+        self._write_classes(new, class_rgba(new))
+        self.history.add(
+            Step(
+                title,
+                lambda: self._write_classes(column, colours),
+                lambda: self._write_classes(new, class_rgba(new)),
+            )
+        )
+
+    @contextmanager
+    def editing(self) -> Generator[None, None, None]:
+        """Change rows of the layer as a step of the history, which would be cleared else.
+
+        The one who does it adds the step, whose undoing is done in here too.
+        """
+        was, self._own = self._own, True
+        try:
+            yield
+        finally:
+            self._own = was
+            self._look(own=True)
+
+    def _write_selection(self, mask: NDArray[np.bool_]) -> None:
+        layer = self.layer
+        if layer is not None:
+            with self.editing():
+                layer.selected_data = set(np.flatnonzero(mask).tolist())
+
+    def _write_classes(self, labels: Any, colours: NDArray[Any]) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        with self.editing():
+            # First, so that no colour hangs on a column that goes.
+            layer.face_color = colours
+            rest = layer.features.drop(columns="class", errors="ignore")
+            layer.features = rest if labels is None else rest.assign(**{"class": labels})
+
+    def _look(self, event: Any = None, *, own: bool = False) -> None:
+        """See what is different in the layer, and tell it."""
+        layer = self.layer
+        if layer is None or self._own or str(getattr(event, "action", "")).endswith("ing"):
+            return
+        content, classes, shown, table = self._content, self._classes, self._shown, self._table
+        self._take(layer)
+        rows = content.shape != self._content.shape
+        rows = rows or not np.array_equal(content, self._content, equal_nan=True)
+        if rows:
+            self._current = None
+            if not own:
+                self.history.clear()
+            self.rows_changed.emit()
+        if rows or not np.array_equal(classes, self._classes):
+            self.classes_changed.emit()
+        told = table is not self._table or (event is not None and event.type != "set_data")
+        if rows or told or not np.array_equal(shown, self._shown):
+            self.features_changed.emit()
+        self._look_at_selection()
+
+    def _look_at_selection(self) -> None:
+        layer = self.layer
+        if layer is None or self._own:
+            return
+        if len(layer.data) != len(self):
+            self._look()
+            return
+        before, self._selected = self._selected, self._selected_in(layer)
+        if not np.array_equal(before, self._selected):
+            self.selection_changed.emit()
+
+    def _take(self, layer: Any) -> None:
+        features = self._table = layer.features
+        self._content = content_of(features).reshape(len(layer.data), -1)
+        self._classes = classes_of(features, len(layer.data))
+        self._shown = np.array(layer.shown, bool)
+
+    @staticmethod
+    def _selected_in(layer: Any) -> NDArray[np.bool_]:
+        mask = np.zeros(len(layer.data), bool)
+        rows = np.fromiter(layer.selected_data, np.int64, len(layer.selected_data))
+        mask[rows[rows < len(mask)]] = True
+        return mask

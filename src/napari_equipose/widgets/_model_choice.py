@@ -44,7 +44,9 @@ class ModelChoice(Choice):
         self.clear()
         for text, name in ((self._none, None), *zip(names, names, strict=True)):
             self.addItem(text, name)
-        self.value = newest or (names[0] if none_suited and names else before)
+        if newest not in names:
+            newest = names[0] if none_suited and names else before
+        self.value = newest
         self.blockSignals(False)
         if self.value != before:
             self.picked.emit()

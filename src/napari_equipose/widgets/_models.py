@@ -26,6 +26,7 @@ class ModelFacts(NamedTuple):
     capabilities: Capabilities
     box_size: int
     channels: int
+    digest: str
 
 
 class ModelShelf:
@@ -54,7 +55,12 @@ class ModelShelf:
             name = f"{path.stem} ({path.parent})"
         self._paths[name] = path
         config = saved.model.config
-        self._facts[name] = ModelFacts(saved.model.capabilities, config.box_size, config.channels)
+        self._facts[name] = ModelFacts(
+            saved.model.capabilities,
+            config.box_size,
+            config.channels,
+            saved.digest,
+        )
         self._keep(ShelvedModel(name, saved, path))
         self.added.emit(name)
         return name

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from napari.layers import Points, Vectors
 from napari.utils.colormaps.standardize_color import transform_color
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._files import write_json
 from ..io import napari_write_points
 from ._layers import unit_ratios
 
 _CLASS_COLOURS = ["#ff9f40", "#4fc3f7", "#aed581", "#f06292", "#ffd54f", "#9575cd"]
+_CLASS_COLOURS += ["#4db6ac", "#e57373", "#64ffda", "#bcaaa4", "#7986cb", "#dce775"]
+_NO_CLASS_COLOUR = "#808890"
 
 
 def object_points(
@@ -105,7 +107,16 @@ def class_colours(features: pd.DataFrame) -> Any:
     """What napari takes for colours: those of the classes, or the name of the score."""
     if "class" not in features:
         return "score"
-    return transform_color(_CLASS_COLOURS)[features["class"].to_numpy() % len(_CLASS_COLOURS)]
+    return class_rgba(features["class"].to_numpy())
+
+
+def class_rgba(labels: ArrayLike) -> NDArray[np.float32]:
+    """Colours of classes, shape (n, 4), from 0 to 1; grey for negative labels, which are none."""
+    labels = np.asarray(labels, np.int64)
+    palette = transform_color([*_CLASS_COLOURS, _NO_CLASS_COLOUR])
+    rows = np.where(labels < 0, len(_CLASS_COLOURS), labels % len(_CLASS_COLOURS))
+    colours: NDArray[np.float32] = palette[rows]
+    return colours
 
 
 class ObjectLayers:
