@@ -15,6 +15,8 @@ from ._encode import Encoding, encode, least_score
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._frames import agree_on_frames
 from ._isolate import IsolatedBoxes, isolate
+from ._latent_drawings import draw_content, draw_grid, draw_path
+from ._latent_map import LatentMap, latent_dimensions, latent_map, umap_is_there
 from ._long_axis import long_axis
 from ._place_back import place_back
 from ._progress import Notice, Progress, Watched, finish
@@ -34,6 +36,7 @@ __all__ = [
     "DetectionConfig",
     "Encoding",
     "IsolatedBoxes",
+    "LatentMap",
     "Notice",
     "Picks",
     "Picks3D",
@@ -57,11 +60,16 @@ __all__ = [
     "cluster",
     "detect",
     "detect_volume",
+    "draw_content",
+    "draw_grid",
+    "draw_path",
     "encode",
     "find_categories",
     "finish",
     "fourier_shell_correlation",
     "isolate",
+    "latent_dimensions",
+    "latent_map",
     "least_score",
     "long_axis",
     "place_back",
@@ -71,4 +79,5 @@ __all__ = [
     "search_volume",
     "suggest_threshold",
     "threshold_of",
+    "umap_is_there",
 ]
