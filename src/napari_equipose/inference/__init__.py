@@ -7,8 +7,8 @@ from ._aligned_stack import AlignedStack
 from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
 from ._at_rest import average, bring_to_rest
 from ._averages import average_volumes
-from ._categories import find_categories
-from ._cluster import cluster
+from ._categories import categories_of, find_categories
+from ._cluster import ClusterMethod, cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
 from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, search_volume
 from ._encode import Encoding, encode, least_score
@@ -33,6 +33,7 @@ __all__ = [
     "Alignment",
     "AlignmentUpdate",
     "ClassAverage",
+    "ClusterMethod",
     "DetectionConfig",
     "Encoding",
     "IsolatedBoxes",
@@ -57,6 +58,7 @@ __all__ = [
     "bring_to_rest",
     "calibrate",
     "calibrate_volumes",
+    "categories_of",
     "cluster",
     "detect",
     "detect_volume",
