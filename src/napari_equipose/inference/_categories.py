@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..geometry import InputError
 from ..models import SavedModel, choose_device
 from ._cluster import cluster
 
@@ -39,3 +42,38 @@ def find_categories(saved: SavedModel, boxes: Tensor, device: str = "auto") -> N
     centres = torch.stack([found[label == name].mean(0) for name in range(k)])
     std = (found - centres[label]).square().mean().sqrt()
     model.set_categories(centres, max(float(std), 1e-3))
+
+
+def categories_of(saved: SavedModel, content: ArrayLike) -> NDArray[np.int64]:
+    """Tell the categories of objects by their content, as the model does that inferred it.
+
+    Parameters
+    ----------
+    saved : SavedModel
+        Of a system with categories of its own.
+    content : array_like, shape (n, d)
+        As the model infers it: it ends with the coordinates of the category.
+
+    Returns
+    -------
+    array of int, shape (n,)
+        The category whose middle is nearest: the most likely one, since all are equally wide.
+
+    Raises
+    ------
+    InputError
+        If the system has no categories, or the content is not that of this model.
+    """
+    if not saved.model.capabilities.clusters:
+        raise InputError(
+            f"a {saved.kind} model has no categories of its own; sort by the content instead."
+        )
+    model: Any = saved.model
+    values, k = np.asarray(content, np.float64), model.config.categories
+    if values.ndim != 2 or values.shape[1] != model.config.content_dim + k:
+        raise InputError(
+            f"the model's content has {model.config.content_dim + k} dimensions, got shape "
+            f"{values.shape}; choose the model that the objects were encoded with."
+        )
+    apart = torch.cdist(torch.from_numpy(values[:, -k:]), model.centres.cpu().double())
+    return np.asarray(apart.argmin(1).numpy(), np.int64)
