@@ -8,6 +8,7 @@ from ._alignment import AlignConfig, Alignment, AlignmentUpdate, ClassAverage
 from ._at_rest import average, bring_to_rest
 from ._averages import average_volumes
 from ._categories import categories_of, find_categories
+from ._class_summary import summarise_classes
 from ._cluster import ClusterMethod, cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
 from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, search_volume
@@ -80,6 +81,7 @@ __all__ = [
     "refine",
     "search_volume",
     "suggest_threshold",
+    "summarise_classes",
     "threshold_of",
     "umap_is_there",
 ]

@@ -86,7 +86,7 @@ def align(
     label = found.category
     if config.classes is not None:
         label = cluster(found.content, config.classes, seed)
-    stand = Stand(found, label, _split(len(stack), half, label, seed))
+    stand = Stand(found, label, split_in_halves(len(stack), half, label, seed))
     for name in _names(label):
         if volumes:
             yield from align_volumes(saved, stack, stand, name, config, wedge, device)
@@ -113,10 +113,10 @@ def _check(
             raise InputError(f"halves are given as 0 or 1 for each of {n} particles.")
 
 
-def _split(
+def split_in_halves(
     n: int, half: ArrayLike | None, label: NDArray[np.int64] | None, seed: int
 ) -> NDArray[np.int64]:
-    """Take the halves that are given, or split each class at random."""
+    """Take the halves (n,) that are given, or split each class of ``n`` particles at random."""
     if half is not None:
         return np.asarray(half).astype(np.int64)
     rng, side = np.random.default_rng(seed), np.zeros(n, np.int64)
