@@ -21,7 +21,7 @@ from napari_equipose.inference import (
 )
 from napari_equipose.inference._picture_search import PictureSearch, Placed, windowed
 from napari_equipose.models import Harmony, HarmonyConfig, Normalisation
-from napari_equipose.models._harmony import Reading
+from napari_equipose.models._harmony_reading import Reading
 from napari_equipose.models._harmony_transforms import Transforms
 from napari_equipose.training import TrainingRun, _structures, harmony_preset, train
 

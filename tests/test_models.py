@@ -5,7 +5,7 @@ A kind joins by a line in ``MODELS``.
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import pi
+from math import log, pi
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from napari_equipose.geometry import (
     Poses3D,
     apply_poses,
     centred_grid,
+    fourier_crop,
     random_rotations,
     rotation_matrix_2d,
+    wrap_angle,
 )
 from napari_equipose.models import (
     MCEVAE,
@@ -319,6 +321,44 @@ def test_what_is_not_inferred_is_at_rest_and_costs_nothing(
     assert bool((poses.translation == 0).all()) == (not translation)
 
 
+def test_of_the_turns_tried_the_one_that_fits_is_taken() -> None:
+    torch.manual_seed(1)
+    model = SpatialVAE(replace(SPATIAL, rotation_hypotheses=4)).eval()
+    images = blobs(12, 2, seed=3)
+    alone = SpatialVAE(SPATIAL).eval()
+    alone.load_state_dict(model.state_dict())
+    said = alone.infer(images)
+    misfits = []
+    for k in range(4):
+        poses = said.poses._replace(rotation=said.poses.rotation + k * pi / 2)
+        drawn = model.generate(said.content, poses)
+        misfits.append((images - drawn).square().flatten(1).sum(1))
+    best = torch.stack(misfits).argmin(0)
+    assert 1 < len(best.unique())  # not always the same
+    found = model.infer(images).poses.rotation
+    aside = wrap_angle(found - said.poses.rotation - best * pi / 2)
+    torch.testing.assert_close(aside, torch.zeros(12), atol=1e-5, rtol=0)
+
+
+def test_an_image_is_explained_by_the_mean_of_the_turns_tried() -> None:
+    torch.manual_seed(0)
+    both = SpatialVAE(replace(SPATIAL, rotation_hypotheses=2, augment_rotation=False))
+    one, turned = (SpatialVAE(replace(SPATIAL, augment_rotation=False)) for _ in range(2))
+    one.load_state_dict(both.state_dict())
+    turned.load_state_dict(both.state_dict())
+    first = 2 * SPATIAL.content_dim  # of the two numbers of the direction
+    with torch.no_grad():
+        for part in (turned.encoder[-1].weight, turned.encoder[-1].bias):
+            part[first : first + 2] *= -1
+    for image in blobs(4, 2).split(1):
+        losses = []
+        for model in (both, one, turned):
+            torch.manual_seed(1)  # the same draws
+            losses.append(model.loss(image).parts["reconstruction"])
+        wanted = log(2) - torch.stack([-losses[1], -losses[2]]).logsumexp(0)
+        torch.testing.assert_close(losses[0], wanted)
+
+
 def test_pixels_outside_the_mask_and_noise_that_is_drawn_count_as_they_should() -> None:
     torch.manual_seed(0)
     model = SpatialVAE(replace(SPATIAL, mask_radius=5.0, draw_noise=True)).eval()
@@ -353,9 +393,25 @@ def test_the_mean_is_seen_through_the_ctf() -> None:
         model.loss(images, given)
     level = seen[0].mean((-2, -1), keepdim=True).expand_as(seen[1])
     torch.testing.assert_close(seen[1], level, atol=1e-5, rtol=0)
-    binned = SpatialVAE(replace(SPATIAL, binning=2))
-    with pytest.raises(InputError, match="not binned"):
-        binned.loss(images, ctf)
+    binary = SpatialVAE(replace(SPATIAL, likelihood="bernoulli"))
+    with pytest.raises(InputError, match="likelihood=gaussian"):
+        binary.loss(images.clamp(0, 1), ctf)
+
+
+@pytest.mark.parametrize("side", [16, 15])
+def test_a_binned_box_has_the_low_frequencies_of_its_ctf(side: int) -> None:
+    model = SpatialVAE(replace(SPATIAL, box_size=side, binning=2))
+    ctf = torch.rand(3, side, side)
+    ctf = (ctf + ctf.flip((1, 2)).roll((1, 1), (1, 2)))[..., : side // 2 + 1]  # as of real images
+    images = torch.randn(3, 1, side, side)
+    seen = torch.fft.irfft2(torch.fft.rfft2(images) * ctf[:, None], s=(side, side))
+    small = fourier_crop(images, side // 2)
+    inner = torch.fft.rfft2(small) * model._reduced_ctf(ctf)[:, None]
+    low = torch.fft.irfft2(inner, s=small.shape[-2:])
+    known = slice(1, -1)  # the highest of an even side is its own opposite
+    wanted = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(fourier_crop(seen, side // 2))))
+    found = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(low)))
+    torch.testing.assert_close(found[..., known, known], wanted[..., known, known])
 
 
 def test_the_wedge_of_a_tilt_series_is_taken_from_what_is_drawn() -> None:
@@ -408,6 +464,12 @@ def test_a_plain_vae_has_no_pose_but_draws_at_one() -> None:
         (lambda: replace(SPATIAL, encoder_layers=17), "encoder_layers must be at most 16"),
         (lambda: replace(SPATIAL, generator_width=0), "generator_width must be at least 1"),
         (lambda: replace(SPATIAL, binning=5), "smaller than 4"),
+        (lambda: replace(SPATIAL, binning=0), "binning must be at least 1"),
+        (lambda: replace(SPATIAL, rotation_hypotheses=0), "rotation_hypotheses must be at least 1"),
+        (
+            lambda: replace(SPATIAL, rotation_hypotheses=2, infer_rotation=False),
+            "images with a free rotation",
+        ),
         (lambda: replace(SPATIAL, width=6), "multiple of 4"),
         (lambda: replace(SPATIAL, translation_std=0.0), "translation_std must be positive"),
         (lambda: VAEConfig(box_size=SIDE, beta=-1.0), "beta must be positive"),

@@ -1,34 +1,18 @@
 """Harmony (Uddin et al., CVPR 2022): content apart from transformations, in 2D and 3D."""
 
-from math import log
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
-from ..geometry import (
-    InputError,
-    Poses,
-    Poses3D,
-    fourier_crop,
-    resample,
-)
+from ..geometry import Poses, Poses3D, fourier_crop, resample
+from ._checks import check_boxes
 from ._harmony_config import HarmonyConfig
 from ._harmony_ctf import low_passed, through_lens, through_lens_as_it_is
 from ._harmony_energy import energy, left_out
 from ._harmony_networks import PictureDecoder, PlainEncoder, ViewEncoder
+from ._harmony_reading import Reading, content_kl, distance
 from ._harmony_transforms import TransformRanges, Transforms
 from ._interface import Capabilities, LossTerms, Posterior
-
-_LOG_STD_RANGE = (-8.0, 4.0)
-
-
-class Reading(NamedTuple):
-    """What the encoder says of ``n`` images."""
-
-    proposals: Transforms  # (n * hypotheses, ...), those of an image one after the other
-    content: Tensor  # (n, content_dim), mean
-    log_std: Tensor  # (n, content_dim)
+from ._normal_kl import LOG_STD_RANGE
 
 
 class Harmony(nn.Module):
@@ -131,7 +115,7 @@ class Harmony(nn.Module):
             "decoded_copy": energy(config, drawn_copy - rest_copy, whole) + outside_copy,
         }
         parts = {name: gamma * value.mean() for name, value in parts.items()}
-        parts["kl_content"] = _content_kl(reading, reading_copy).mean()
+        parts["kl_content"] = content_kl(reading, reading_copy).mean()
         return LossTerms(torch.stack(list(parts.values())).sum(), parts)
 
     def _read(self, images: Tensor) -> Reading:
@@ -140,7 +124,7 @@ class Harmony(nn.Module):
         turned = self.start.repeat(len(images), 1, 1)
         still = Transforms(turned, *(torch.zeros_like(value) for value in found[1:]))
         mean, log_std = content.chunk(2, dim=1)
-        return Reading(still.compose(found), mean, log_std.clamp(*_LOG_STD_RANGE))
+        return Reading(still.compose(found), mean, log_std.clamp(*LOG_STD_RANGE))
 
     def hold_content(self, held: bool) -> None:
         """Draw all objects with content zero in training, so that they agree on one frame."""
@@ -183,20 +167,7 @@ class Harmony(nn.Module):
         larger = still if scale is None else scale.log()
         rotation = poses.matrix if isinstance(poses, Poses) else poses.rotation
         known = relation.compose(Transforms(rotation, shift, larger, still, still))
-        reading = self._read(copies)
-        each = (len(boxes), self.config.hypotheses)
-        turned = reading.proposals.rotation.unflatten(0, each) - known.rotation.unsqueeze(1)
-        moved = reading.proposals.translation.unflatten(0, each) - known.translation.unsqueeze(1)
-        grown = reading.proposals.log_scale.unflatten(0, each) - known.log_scale.unsqueeze(1)
-        # By how far that moves what lies halfway to the edge, as a shift does.
-        moved = torch.cat((moved, self.config.side / 4 * grown.unsqueeze(2)), 2)
-        apart, nearest = turned.square().sum((-2, -1)).min(1)
-        moved = moved[torch.arange(len(boxes), device=nearest.device), nearest]
-        unlike = (reading.content - content).square().sum(1)
-        spread = (reading.log_std - log(content_std)).square().sum(1)
-        d = self.config.dimensions
-        whole: Tensor = (apart + moved.square().sum(1) / d + unlike + spread).mean()
-        return whole
+        return distance(self.config, self._read(copies), known, content, content_std)
 
     def _sample(self, reading: Reading) -> Tensor:
         if self._content_held:
@@ -334,22 +305,6 @@ class Harmony(nn.Module):
 
     def _reduced(self, images: Tensor) -> Tensor:
         """What the networks see of boxes."""
-        self._check(images)
+        check_boxes(self.config, images)
         images = self.cleaned(images)
         return images if self.config.binning == 1 else fourier_crop(images, self.config.side)
-
-    def _check(self, images: Tensor) -> None:
-        config = self.config
-        wanted = (config.channels, *[config.box_size] * config.dimensions)
-        if tuple(images.shape[1:]) != wanted:
-            raise InputError(
-                f"this model takes boxes of shape {wanted} (channels, then sides in pixels), got "
-                f"{tuple(images.shape[1:])}; cut them all to one size, with equal sides."
-            )
-
-
-def _content_kl(first: Reading, second: Reading) -> Tensor:
-    """KL divergence (n,) of the first image's content distribution from the second's."""
-    ratio = (2 * (first.log_std - second.log_std)).exp()
-    apart = ((first.content - second.content) / second.log_std.exp()).square()
-    return (0.5 * (ratio + apart - 1) + second.log_std - first.log_std).sum(1)

@@ -5,6 +5,7 @@ from math import pi
 from typing import Literal
 
 from ..geometry import InputError, MissingWedge
+from ._checks import check_least, check_positive
 
 SMALLEST_BOX, LARGEST_BOX = 16, 96
 _SMALLEST_SIDE = 10  # of a binned box, in its pixels
@@ -76,9 +77,7 @@ class HarmonyConfig:
             raise InputError(f"dimensions must be 2 or 3, got {self.dimensions!r}.")
         least = {"channels": 1, "content_dim": 1, "width": 4, "n_pictures": 1, "hypotheses": 1}
         least |= {"binning": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
+        check_least(self, least)
         if self.hypotheses > 60:
             raise InputError(f"hypotheses must be at most 60, got {self.hypotheses}.")
         if self.binning > 1 and self.side < _SMALLEST_SIDE:
@@ -87,8 +86,7 @@ class HarmonyConfig:
                 f"{_SMALLEST_SIDE}; bin less."
             )
         self._check_ranges()
-        if self.gamma is not None and not self.gamma > 0:
-            raise InputError(f"gamma must be positive, got {self.gamma}.")
+        check_positive(self, ("gamma",))
         if self.wedge is not None and self.dimensions == 2:
             raise InputError("images have no missing wedge: leave the tilt range out.")
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from math import pi
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
 from ..geometry import GROUPS, InputError, group_size
+from ._checks import check_choices, check_least, check_positive
 
 SMALLEST_BOX, LARGEST_BOX = 12, 128
 MOST_COPIES = 25
@@ -79,9 +80,7 @@ class MCEVAEConfig:
             )
         least = {"channels": 1, "content_dim": 1, "categories": 1, "copies": 1, "binning": 1}
         least |= {"width": 2, "hidden": 1, "hidden_pose": 1, "hidden_decoder": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
+        check_least(self, least)
         if self.copies > MOST_COPIES:
             raise InputError(f"copies must be at most {MOST_COPIES}, got {self.copies}.")
         if self.box_size // self.binning < 8:
@@ -92,16 +91,9 @@ class MCEVAEConfig:
         for name in ("alpha", "beta"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")
-        for name in ("distance", "noise_std", "mask_radius"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be positive, got {value}.")
+        check_positive(self, ("distance", "noise_std", "mask_radius"))
         self._check_ranges()
-        hints = get_type_hints(type(self))
-        for name in ("group", "invariance", "decoder", "likelihood", "activation"):
-            if getattr(self, name) not in get_args(hints[name]):
-                known = ", ".join(get_args(hints[name]))
-                raise InputError(f"{name} must be one of {known}, got {getattr(self, name)!r}.")
+        check_choices(self, ("group", "invariance", "decoder", "likelihood", "activation"))
 
     def _check_ranges(self) -> None:
         if not 0 <= self.rotation_range <= pi:

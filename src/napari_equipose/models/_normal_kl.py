@@ -27,6 +27,12 @@ def free_angle_kl(log_std: Tensor, prior_std: float) -> Tensor:
     return 0.5 * (2 * log_ratio).exp() - log_ratio - 0.5
 
 
+def normal_kl(mean: Tensor, log_std: Tensor, prior_std: float) -> Tensor:
+    """KL divergence of N(mean, std) from N(0, prior_std), elementwise."""
+    ratio = (mean / prior_std).square() + (2 * (log_std - log(prior_std))).exp()
+    return 0.5 * (ratio - 1) - log_std + log(prior_std)
+
+
 def unit_kl(mean: Tensor, log_std: Tensor) -> Tensor:
     """KL divergence (n,) of N(mean, std) from N(0, 1), summed over the last axis."""
     return (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).sum(-1)

@@ -20,12 +20,13 @@ from ..geometry import (
     smooth_disc_mask,
     wrap_angle,
 )
+from ._checks import check_boxes
 from ._dense_networks import SpatialGenerator, box_encoder
 from ._harmony_transforms import turn_about
 from ._interface import Capabilities, LossTerms, Posterior
 from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
 from ._normal_kl import LOG_STD_RANGE, free_angle_kl, unit_kl
-from ._spatial_vae_config import SpatialVAEConfig, check_boxes
+from ._spatial_vae_config import SpatialVAEConfig
 
 _LEAST_LOG_NOISE = log(0.01)
 _TURN_NUMBERS = {"angle": 1, "direction": 2}
@@ -124,15 +125,17 @@ class SpatialVAE(nn.Module):
         Returns
         -------
         LossTerms
-            In nats per image: ``reconstruction``, ``kl_content`` and, where they are inferred,
-            ``kl_rotation`` and ``kl_translation``.
+            In nats per image: ``reconstruction``, ``kl_content``, weighted, and, where they are
+            inferred, ``kl_rotation`` and ``kl_translation``.
         """
         images = self._reduced(images)
         beliefs = self._read_at_random(images) if self._augments else self._read(images)
-        drawn = self._draw(self._sample_content(beliefs), self._sample_poses(beliefs), images)
-        pixels = self._log_likelihood(drawn, images, ctf) * self.pixel_mask
-        parts = {"reconstruction": -pixels.flatten(1).sum(1)} | self.divergences(beliefs)
+        content, poses = self._sample_content(beliefs), self._sample_poses(beliefs)
+        fits = self._fit_of_turns(content, poses, images, ctf)
+        explained = fits.logsumexp(1) - log(fits.shape[1])
+        parts = {"reconstruction": -explained} | self.divergences(beliefs)
         parts = {name: value.mean() for name, value in parts.items()}
+        parts["kl_content"] = parts["kl_content"] * self.config.content_weight
         return LossTerms(torch.stack(list(parts.values())).sum(), parts)
 
     def divergences(self, beliefs: Beliefs) -> dict[str, Tensor]:
@@ -219,6 +222,21 @@ class SpatialVAE(nn.Module):
             return Poses3D(poses.rotation @ turn_about(aside), poses.translation)
         return Poses(poses.rotation + aside.squeeze(1), poses.translation)
 
+    def _fit_of_turns(
+        self, content: Tensor, poses: Poses | Poses3D, images: Tensor, ctf: Tensor | None = None
+    ) -> Tensor:
+        """Log likelihood (n, hypotheses) of images, in nats, at evenly spaced turns of poses."""
+        n_turns = self.config.rotation_hypotheses
+        fits = []
+        for k in range(n_turns):
+            turned: Any = poses
+            if k:
+                turned = turned._replace(rotation=turned.rotation + 2 * pi * k / n_turns)
+            drawn = self._draw(content, turned, images)
+            pixels = self._log_likelihood(drawn, images, ctf) * self.pixel_mask
+            fits.append(pixels.flatten(1).sum(1))
+        return torch.stack(fits, 1)
+
     def _draw(self, content: Tensor, poses: Poses | Poses3D, images: Tensor) -> Tensor:
         """Parameters of the pixels of boxes (n, outputs, ...) like ``images``."""
         return self._draw_points(content, poses, self.points).reshape(
@@ -239,8 +257,7 @@ class SpatialVAE(nn.Module):
         if self.config.wedge is not None:
             mean = self.config.wedge.apply(mean)
         if ctf is not None:
-            self._check_ctf()
-            spectrum = torch.fft.rfft2(mean) * ctf[:, None]
+            spectrum = torch.fft.rfft2(mean) * self._reduced_ctf(ctf)[:, None]
             mean = torch.fft.irfft2(spectrum, s=mean.shape[-2:])
         if not self.config.draw_noise:
             pixels: Tensor = self.likelihood(mean, images)
@@ -252,10 +269,15 @@ class SpatialVAE(nn.Module):
     @torch.no_grad()
     def infer(self, images: Tensor) -> Posterior:
         """Most likely pose and content of images or volumes."""
-        beliefs = self._read(self._reduced(images))
+        images = self._reduced(images)
+        beliefs = self._read(images)
         poses = beliefs.poses
         if isinstance(poses, Poses):
-            poses = poses._replace(rotation=wrap_angle(poses.rotation))
+            n_turns, rotation = self.config.rotation_hypotheses, poses.rotation
+            if n_turns > 1:
+                best = self._fit_of_turns(beliefs.content, poses, images).argmax(1)
+                rotation = rotation + 2 * pi * best / n_turns
+            poses = poses._replace(rotation=wrap_angle(rotation))
         return Posterior(poses, beliefs.content, beliefs.content_log_std.exp())
 
     @torch.no_grad()
@@ -296,10 +318,12 @@ class SpatialVAE(nn.Module):
         small = fourier_crop(images, self.config.side)
         return small.clamp(0, 1) if self.config.likelihood == "bernoulli" else small
 
-    def _check_ctf(self) -> None:
-        config = self.config
-        if config.likelihood != "gaussian" or config.binning != 1 or config.dimensions != 2:
+    def _reduced_ctf(self, ctf: Tensor) -> Tensor:
+        """What the networks see of transfer functions: the low frequencies."""
+        config, side = self.config, self.config.side
+        if config.likelihood != "gaussian" or config.dimensions != 2:
             raise InputError(
-                "a CTF wants images that are not binned and the gaussian likelihood; set "
-                "binning=1 and likelihood=gaussian."
+                "a CTF wants images and the gaussian likelihood; set likelihood=gaussian."
             )
+        rows = torch.fft.fftfreq(side, 1 / side).long()
+        return ctf[:, rows, : side // 2 + 1]

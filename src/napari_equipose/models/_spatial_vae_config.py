@@ -2,24 +2,15 @@
 
 from dataclasses import dataclass
 from math import ceil, log2, pi
-from typing import Any, Literal, get_args
-
-from torch import Tensor
+from typing import Literal
 
 from ..geometry import InputError, MissingWedge
+from ._checks import SMALLEST_BOX, check_choices, check_dense, check_least, check_positive
 
-SMALLEST_BOX = 4  # of binned pixels
 _LEAST_SIDE = 4  # of the feature maps of a convolutional encoder
-MOST_LAYERS = 16
 Activation = Literal["tanh", "relu"]
 Likelihood = Literal["bernoulli", "gaussian"]
-_CHOICES = {
-    "rotation_mean": ("free", "zero"),
-    "rotation_as": ("angle", "direction"),
-    "encoder": ("dense", "convolutional"),
-    "activation": get_args(Activation),
-    "likelihood": get_args(Likelihood),
-}
+_CHOICES = ("rotation_mean", "rotation_as", "encoder", "activation", "likelihood")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +24,9 @@ class SpatialVAEConfig:
     channels: int = 1
     """1, or 3 for RGB."""
     content_dim: int = 2
+    content_weight: float = 1.0
+    """Weight of the content's divergence in the loss: below 1 the content says more of an object,
+    which it may otherwise leave to the noise."""
     infer_rotation: bool = True
     infer_translation: bool = True
     rotation_mean: Literal["free", "zero"] = "free"
@@ -44,6 +38,10 @@ class SpatialVAEConfig:
     """What the encoder says of the rotation of an image: "angle" is the paper's, any number;
     "direction" is a point (cos, sin), which has no seam to be torn at. Of volumes it says six
     numbers, which have none either."""
+    rotation_hypotheses: int = 1
+    """So many turns of an image, evenly spaced from what the encoder says, are drawn, and the one
+    that fits is taken; of images only. An encoder alone never learns to leave a half turn that it
+    began with."""
     translation_std: float | None = None
     """Standard deviation of the prior on translation, in pixels; by default a twentieth of the
     box."""
@@ -91,26 +89,37 @@ class SpatialVAEConfig:
         if self.dimensions not in (2, 3):
             raise InputError(f"dimensions must be 2 or 3, got {self.dimensions!r}.")
         check_choices(self, _CHOICES)
-        check_network(self, ("encoder", "generator"))
+        check_dense(self)
+        check_least(self, {"binning": 1, "n_features": 0, "rotation_hypotheses": 1})
         check_positive(
             self,
-            ("rotation_std", "translation_std", "noise_std", "mask_radius", "feature_length"),
+            (
+                *("rotation_std", "translation_std", "noise_std", "mask_radius"),
+                *("feature_length", "content_weight"),
+            ),
         )
-        if self.binning < 1 or self.side < SMALLEST_BOX:
+        if self.side < SMALLEST_BOX:
             raise InputError(
                 f"boxes of {self.box_size} pixels binned by {self.binning} are smaller than "
                 f"{SMALLEST_BOX}; take larger boxes, or bin less."
             )
-        if self.n_features < 0:
-            raise InputError(f"n_features must be at least 0, got {self.n_features}.")
         if self.width < 4 or self.width % 4:
             raise InputError(f"width must be a multiple of 4, got {self.width}.")
+        if self.rotation_hypotheses > 1 and not self._may_try_turns:
+            raise InputError(
+                "several rotation_hypotheses are of images with a free rotation; set "
+                "rotation_hypotheses=1."
+            )
         if self.dimensions == 3 and self.rotation_mean == "zero":
             raise InputError("rotation_mean can be zero of images only; leave it free of volumes.")
         if self.likelihood == "bernoulli" and (self.softplus or self.draw_noise):
             raise InputError("softplus and draw_noise are of the gaussian likelihood only.")
         if self.wedge is not None and self.dimensions == 2:
             raise InputError("images have no missing wedge: leave the tilt range out.")
+
+    @property
+    def _may_try_turns(self) -> bool:
+        return self.dimensions == 2 and self.infer_rotation and self.rotation_mean == "free"
 
     @property
     def infers(self) -> frozenset[str]:
@@ -160,51 +169,3 @@ class SpatialVAEConfig:
     def outputs(self) -> int:
         """How many numbers the generator draws of each pixel."""
         return self.channels * (2 if self.draw_noise else 1)
-
-
-def check_boxes(config: Any, images: Tensor) -> None:
-    """Refuse boxes that a model was not made for.
-
-    Raises
-    ------
-    InputError
-    """
-    wanted = (config.channels, *[config.box_size] * config.dimensions)
-    if tuple(images.shape[1:]) != wanted:
-        raise InputError(
-            f"this model takes boxes of shape {wanted} (channels, then sides in pixels), got "
-            f"{tuple(images.shape[1:])}; cut them all to one size, with equal sides."
-        )
-
-
-def check_choices(config: object, choices: dict[str, tuple[str, ...]]) -> None:
-    """Refuse a field that is none of its choices."""
-    for name, known in choices.items():
-        if getattr(config, name) not in known:
-            raise InputError(
-                f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}."
-            )
-
-
-def check_positive(config: object, names: tuple[str, ...]) -> None:
-    """Refuse a field that is given and not positive."""
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise InputError(f"{name} must be positive, got {value}.")
-
-
-def check_network(config: object, parts: tuple[str, ...]) -> None:
-    """Refuse sizes of networks that can't be, or are out of all proportion."""
-    least = {"box_size": SMALLEST_BOX, "channels": 1, "content_dim": 1}
-    for part in parts:
-        least |= {f"{part}_width": 1, f"{part}_layers": 1}
-    for name, minimum in least.items():
-        if getattr(config, name) < minimum:
-            raise InputError(f"{name} must be at least {minimum}, got {getattr(config, name)}.")
-    for part in parts:
-        if getattr(config, f"{part}_layers") > MOST_LAYERS:
-            raise InputError(
-                f"{part}_layers must be at most {MOST_LAYERS}, got "
-                f"{getattr(config, f'{part}_layers')}."
-            )

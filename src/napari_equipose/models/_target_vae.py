@@ -1,6 +1,6 @@
 """TARGET-VAE (Nasiri and Bepler, NeurIPS 2022): pose and content of objects in images."""
 
-from math import log, pi
+from math import pi
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +17,9 @@ from ..geometry import (
 from ._generator import GENERATORS, BilinearGenerator, CoordinateGenerator
 from ._interface import Capabilities, LossTerms, Posterior
 from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
+from ._normal_kl import normal_kl
 from ._pose_encoder import PlaceHeads, PoseEncoder, PoseMaps
 from ._target_vae_config import TargetVAEConfig
-
-
-def _normal_kl(mean: Tensor, log_std: Tensor, prior_std: float) -> Tensor:
-    """KL divergence of N(mean, std) from N(0, prior_std), elementwise."""
-    ratio = (mean / prior_std).square() + (2 * (log_std - log(prior_std))).exp()
-    return 0.5 * (ratio - 1) - log_std + log(prior_std)
 
 
 class TargetVAE(nn.Module):
@@ -146,8 +141,8 @@ class TargetVAE(nn.Module):
     def divergences(self, maps: PoseMaps) -> dict[str, Tensor]:
         """KL divergences from the prior, each of shape (n,) (equation 5)."""
         config, weight = self.config, maps.log_prob.exp()
-        turn = _normal_kl(maps.turn, maps.turn_log_std, pi / config.n_rotations)
-        content = _normal_kl(maps.content, maps.content_log_std, 1.0).sum(-1)
+        turn = normal_kl(maps.turn, maps.turn_log_std, pi / config.n_rotations)
+        content = normal_kl(maps.content, maps.content_log_std, 1.0).sum(-1)
         divergences = {
             "kl_pose": maps.log_prob - self.log_prior,
             "kl_rotation": turn,
@@ -155,7 +150,7 @@ class TargetVAE(nn.Module):
         }
         if config.subpixel:
             log_std = maps.offset_log_std.unsqueeze(-1)
-            divergences["kl_offset"] = _normal_kl(maps.offset, log_std, config.binning / 2).sum(-1)
+            divergences["kl_offset"] = normal_kl(maps.offset, log_std, config.binning / 2).sum(-1)
         return {name: (weight * kl).sum(1) for name, kl in divergences.items()}
 
     def _sample(self, maps: PoseMaps) -> tuple[Tensor, Poses, Tensor]:

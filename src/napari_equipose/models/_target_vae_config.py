@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..geometry import InputError
+from ._checks import check_choices, check_least, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +67,15 @@ class TargetVAEConfig:
     def __post_init__(self) -> None:
         least = {"box_size": 8, "channels": 1, "content_dim": 1, "n_rotations": 1}
         least |= {"fields": 1, "binning": 1, "generator_width": 1, "n_features": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise InputError(f"{name} must be at least {minimum}, got {getattr(self, name)}.")
-        for name in (
-            "translation_std",
-            "rotation_std",
-            "noise_std",
-            "mask_radius",
-            "focus",
-            "content_weight",
-            "temperature",
-        ):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be positive, got {value}.")
-        choices = {
-            "lifting": ("interpolated", "steerable"),
-            "generator": ("coordinate", "bilinear"),
-            "likelihood": ("bernoulli", "gaussian"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}."
-                )
+        check_least(self, least)
+        check_positive(
+            self,
+            (
+                *("translation_std", "rotation_std", "noise_std", "mask_radius"),
+                *("focus", "content_weight", "temperature"),
+            ),
+        )
+        check_choices(self, ("lifting", "generator", "likelihood"))
 
     @property
     def canonical_size(self) -> int:

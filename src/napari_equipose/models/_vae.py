@@ -1,24 +1,18 @@
 """The plain VAE and beta-VAE: codes of images, with no pose, that others are held against."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..geometry import InputError, Poses, Poses3D, apply_poses, smooth_ball_mask, smooth_disc_mask
+from ._checks import check_boxes, check_choices, check_dense, check_positive
 from ._dense_networks import dense, start_dark
 from ._interface import Capabilities, LossTerms, Posterior
 from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
 from ._normal_kl import LOG_STD_RANGE, unit_kl
-from ._spatial_vae_config import (
-    Activation,
-    Likelihood,
-    check_boxes,
-    check_choices,
-    check_network,
-    check_positive,
-)
+from ._spatial_vae_config import Activation, Likelihood
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +43,8 @@ class VAEConfig:
     def __post_init__(self) -> None:
         if self.dimensions not in (2, 3):
             raise InputError(f"dimensions must be 2 or 3, got {self.dimensions!r}.")
-        choices = {"activation": get_args(Activation), "likelihood": get_args(Likelihood)}
-        check_choices(self, choices)
-        check_network(self, ("encoder", "generator"))
+        check_choices(self, ("activation", "likelihood"))
+        check_dense(self)
         check_positive(self, ("beta", "noise_std", "mask_radius"))
 
     @property
