@@ -89,9 +89,7 @@ _CIRCULAR = (
 _TARGET = {"kind": "target-vae", "content_dim": 2, "settings_on": _NORMAL}
 # Where minutes end training, content must not be held back for whole passes over 50,000 images.
 _SHORT = {"steps_per_epoch": 100, "epochs": 1000, "content_delay": 1}
-_AT_ZERO = {
-    "MNIST(N)": {"rotation_std": pi / 4, "rotation_mean": "zero", "rotation_hypotheses": 1}
-}
+_AT_ZERO = {"MNIST(N)": {"rotation_std": pi / 4, "rotation_mean": "zero", "rotation_hypotheses": 1}}
 _SPATIAL = {"kind": "spatial-vae", "content_dim": 2, "settings_on": _AT_ZERO, "fast": _SHORT}
 
 TABLES = {

@@ -1,10 +1,11 @@
 """Make a published table again: data, training, measures, beside what the paper says.
 
     python benchmarks/papers.py TABLE [--systems NAME ...] [--data NAME ...] [--preset fast]
-        [--budget MINUTES] [--slot MINUTES] [--device auto] [--seed 0] [--results docs/results]
+        [--budget MINUTES | --steps N] [--slot MINUTES] [--device auto] [--seed 0]
+        [--results docs/results]
 
 TABLE is one of target-vae-1, -2, -3, spatial-vae-1, mce-vae, harmony-1, -2. Each system is trained
-for so many minutes on each data set, and a row is written into docs/results/TABLE.md and
+for so many minutes, or steps, on each data set, and a row is written into docs/results/TABLE.md and
 TABLE.json when it is measured; rows of other runs stay. A training that is stopped, by hand or at
 the end of a slot, goes on where it was when the same command is given again, so that short slots
 add up. Tables of the same data share the trained models.
@@ -55,6 +56,8 @@ from napari_equipose.training import (
 
 TOLD_APART = (3, 6, 7, 9)
 """Digits that look like themselves in one rotation only."""
+_STEPS = 100
+"""Of an epoch, where the steps are counted."""
 _DRAWN = 2_000
 """Test images that are drawn again."""
 
@@ -70,6 +73,8 @@ def training_run(
     settings = system.settings | system.settings_on.get(data, {})
     if arguments.preset == "fast":
         settings |= system.fast
+    if arguments.steps is not None:
+        settings |= {"steps_per_epoch": _STEPS, "epochs": -(-arguments.steps // _STEPS)}
     return TrainingRun(
         images=(data,),
         output=output.name,
@@ -231,6 +236,8 @@ def command_of(arguments: argparse.Namespace, data: str, label: str) -> str:
     words += ["--preset", arguments.preset, "--seed", str(arguments.seed)]
     if arguments.budget is not None:
         words += ["--budget", f"{arguments.budget:g}"]
+    if arguments.steps is not None:
+        words += ["--steps", str(arguments.steps)]
     return shlex.join(words)
 
 
@@ -242,6 +249,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", nargs="*", help="all data sets of the table by default")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--budget", type=float, help="minutes of training a system, in all")
+    parser.add_argument("--steps", type=int, help="of training a system, however long they take")
     parser.add_argument("--slot", type=float, default=float("inf"), help="minutes, this time")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)

@@ -28,9 +28,10 @@ def test_every_table_can_be_run(name: str) -> None:
         assert system.kind in model_kinds()
         assert set(system.paper) <= set(table.data)
         for data in table.data:
-            chosen = argparse.Namespace(preset="fast", budget=1.0, seed=3, device="cpu")
+            chosen = argparse.Namespace(preset="fast", budget=1.0, steps=250, seed=3, device="cpu")
             run = papers.training_run(system, data, chosen, Path("model.safetensors"))
             assert (run.model, run.minutes, run.seed) == (system.kind, 1.0, 3)
+            assert run.settings["steps_per_epoch"] * run.settings["epochs"] == 300
 
 
 def row(**measures: float) -> dict[str, Any]:
