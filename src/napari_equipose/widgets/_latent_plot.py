@@ -124,7 +124,7 @@ class LatentPlot(QWidget):
     def set_background(
         self,
         pictures: NDArray[np.uint8] | None,
-        bounds: tuple[float, float, float, float] = (0, 1, 0, 1),
+        bounds: tuple[float, float, float, float] | None = None,
     ) -> None:
         """Lay pictures behind the points.
 
@@ -132,10 +132,10 @@ class LatentPlot(QWidget):
         ----------
         pictures : array, shape (rows, columns, y, x) or (rows, columns, y, x, 3), or None
             Row 0 lies at the top. None takes away what is there.
-        bounds : (float, float, float, float)
+        bounds : (float, float, float, float), optional
             ``x0, x1, y0, y1`` of the rectangle that all of them fill together.
         """
-        if pictures is None:
+        if pictures is None or bounds is None:
             self._background.clear()
             return
         rows, columns, height, width = pictures.shape[:4]
@@ -202,7 +202,9 @@ class LatentPlot(QWidget):
 
     def _set_path(self, path: NDArray[np.float64]) -> None:
         self.path = path
-        self._path_line.setData(path[:, 0], path[:, 1])
+        sizes = np.where(np.arange(len(path)) == 0, 14, 9)  # it is seen where it begins
+        self._path_line.setData(path[:, 0], path[:, 1], symbolSize=sizes)
+        self._path_line.setVisible(len(path) > 0)
         self.path_changed.emit(path.copy())
 
     def _mark_current(self) -> None:

@@ -6,8 +6,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRect, QRectF
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
 
-from ._density import Bounds, dots
-from ._plot_points import Layer, PlotPoints
+from ._density import Bounds, Layer, dots
+from ._plot_points import PlotPoints
+
+_FADED = 0.22
+"""Opacity of all others where some points stand out."""
 
 
 class PointsItem(pg.GraphicsObject):
@@ -23,7 +26,7 @@ class PointsItem(pg.GraphicsObject):
         self.as_shapes = False
         """Whether dots are drawn as shapes; for files that hold such."""
         self._key: object = None
-        self._images: list[tuple[QImage, float]] = []
+        self._images: list[tuple[QImage, QRectF, float]] = []
 
     def changed(self) -> None:
         """Draw anew, since the points are others."""
@@ -54,43 +57,55 @@ class PointsItem(pg.GraphicsObject):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         if self.as_shapes:
             for layer in self.points.layers(bounds, shape):
-                _paint_shapes(painter, target, layer, self.points.near(bounds))
+                self._paint_shapes(painter, target, layer, bounds)
         else:
             ratio = painter.device().devicePixelRatioF()
             key = (bounds, shape, ratio)
             if key != self._key:
                 self._images, self._key = self._draw(bounds, shape, ratio), key
-            for image, opacity in self._images:
+            for image, rectangle, opacity in self._images:
                 painter.setOpacity(opacity)
-                painter.drawImage(QRectF(target), image)
+                painter.drawImage(rectangle.translated(QPointF(target.topLeft())), image)
         painter.restore()
 
     def _draw(
         self, bounds: Bounds, shape: tuple[int, int], ratio: float
-    ) -> list[tuple[QImage, float]]:
+    ) -> list[tuple[QImage, QRectF, float]]:
         images = []
         near = self.points.near(bounds)
         fine = (round(shape[0] * ratio), round(shape[1] * ratio))
         for layer in self.points.layers(bounds, shape):
+            opacity = self._opacity(layer)
             if layer.density is not None:
-                images.append((_image_of(layer.density), layer.opacity))
-            picture = dots(layer.dots, near, fine, layer.radius * ratio)
-            images.append((_image_of(picture), layer.opacity))
+                image = _image_of(layer.density)
+                images.append((image, _rectangle(image, layer.grain), opacity))
+            image = _image_of(dots(layer.dots, near, fine, layer.radius * ratio))
+            images.append((image, _rectangle(image, 1 / ratio), opacity))
         return images
 
+    def _paint_shapes(self, painter: QPainter, target: QRect, layer: Layer, bounds: Bounds) -> None:
+        painter.setOpacity(self._opacity(layer))
+        if layer.density is not None:
+            image = _image_of(layer.density)
+            place = _rectangle(image, layer.grain).translated(QPointF(target.topLeft()))
+            painter.drawImage(place, image)
+        near = self.points.near(bounds)
+        points = layer.dots.take(layer.dots.inside(near))
+        x = target.left() + (points.x - near.x0) * (target.width() / (near.x1 - near.x0))
+        y = target.top() + (near.y1 - points.y) * (target.height() / (near.y1 - near.y0))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for centre_x, centre_y, rgb in zip(x, y, points.rgb.T, strict=True):
+            colour = QColor(*(int(level) for level in rgb))
+            painter.setPen(QPen(colour.darker(180), 0.5))
+            painter.setBrush(colour)
+            painter.drawEllipse(QPointF(centre_x, centre_y), layer.radius, layer.radius)
 
-def _paint_shapes(painter: QPainter, target: QRect, layer: Layer, near: Bounds) -> None:
-    painter.setOpacity(layer.opacity)
-    if layer.density is not None:
-        painter.drawImage(QRectF(target), _image_of(layer.density))
-    x = target.left() + (layer.dots.x - near.x0) * (target.width() / (near.x1 - near.x0))
-    y = target.top() + (near.y1 - layer.dots.y) * (target.height() / (near.y1 - near.y0))
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    for centre_x, centre_y, rgb in zip(x, y, layer.dots.rgb.T, strict=True):
-        colour = QColor(*(int(level) for level in rgb))
-        painter.setPen(QPen(colour.darker(180), 0.5))
-        painter.setBrush(colour)
-        painter.drawEllipse(QPointF(centre_x, centre_y), layer.radius, layer.radius)
+    def _opacity(self, layer: Layer) -> float:
+        return _FADED if self.points.some_selected and not layer.chosen else 1.0
+
+
+def _rectangle(image: QImage, pixel: float) -> QRectF:
+    return QRectF(0, 0, image.width() * pixel, image.height() * pixel)
 
 
 def _image_of(picture: NDArray[np.uint8]) -> QImage:

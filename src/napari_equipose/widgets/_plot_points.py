@@ -1,27 +1,13 @@
 """The points of the plot, and what of them is drawn in a view. Nothing here knows of Qt."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._density import MOST_DOTS, Bounds, Cloud, alone, density, dot_radius, in_tiles
+from ._density import Bounds, Cloud, Layer, in_tiles, layers
 
 _COLOUR = (138, 180, 216)
-_FADED = 0.22
-"""Opacity of all others when some are selected."""
-
-
-class Layer(NamedTuple):
-    """One of the sets of points that are drawn over one another."""
-
-    density: NDArray[np.uint8] | None
-    """(y, x, 4) as in `_density`, below the dots; none where all points are dots."""
-    dots: Cloud
-    """Relative to the origin, as `PlotPoints.near` gives bounds."""
-    radius: float
-    """Of the dots, in pixels of the screen's own measure."""
-    opacity: float
 
 
 class PlotPoints:
@@ -41,28 +27,37 @@ class PlotPoints:
         same, self.xy = len(xy) == len(self.xy), xy
         if not same:
             self._start_over()
-        self._order = in_tiles(xy)
-        finite = xy[self._order]
+        x, y = np.ascontiguousarray(xy.T)
+        rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        x, y = x[rows], y[rows]
         # Single precision suffices for pictures, but not far from the origin.
-        self._origin = finite.mean(0) if len(finite) else np.zeros(2)
-        self._x, self._y = np.ascontiguousarray((finite - self._origin).T, np.float32)
-        self._luck = np.random.default_rng(0).random(len(finite), np.float32)
-        self._clouds: list[tuple[Cloud, float]] | None = None
+        self._origin = (float(x.mean()), float(y.mean())) if len(rows) else (0.0, 0.0)
+        order = in_tiles(x, y)
+        self._order = rows[order]
+        self._x = (x - self._origin[0]).astype(np.float32)[order]
+        self._y = (y - self._origin[1]).astype(np.float32)[order]
+        self._luck = np.random.default_rng(0).random(len(rows), np.float32)
+        self._all: Cloud | None = None
 
     def set_colours(self, rgb: NDArray[np.uint8]) -> None:
         """Colour each point, (n, 3)."""
         self._rgb = np.array(_fitting(rgb, (len(self.xy), 3)), np.uint8)
-        self._clouds = None
+        self._all = None
 
     def set_shown(self, mask: NDArray[np.bool_] | None) -> None:
         """Hide all points that are not in the mask (n,)."""
         self._shown = None if mask is None else np.array(_fitting(mask, (len(self.xy),)), bool)
-        self._clouds = None
+        self._all = None
 
     def set_selected(self, mask: NDArray[np.bool_]) -> None:
         """Have the points of the mask (n,) stand out; all are alike where there are none."""
         self._selected = np.array(_fitting(mask, (len(self.xy),)), bool)
-        self._clouds = None
+        self._all = None
+
+    @property
+    def some_selected(self) -> bool:
+        """Whether some points stand out."""
+        return bool(self._selected.any())
 
     @property
     def drawn(self) -> NDArray[np.bool_]:
@@ -73,11 +68,15 @@ class PlotPoints:
 
     def extent(self) -> Bounds | None:
         """Smallest rectangle about the points that are drawn."""
-        points = self.xy[self.drawn]
-        if not len(points):
+        cloud, (x, y) = self._cloud(), self._origin
+        if not len(cloud.x):
             return None
-        (x0, y0), (x1, y1) = points.min(0), points.max(0)
-        return Bounds(float(x0), float(x1), float(y0), float(y1))
+        return Bounds(
+            x + float(cloud.x.min()),
+            x + float(cloud.x.max()),
+            y + float(cloud.y.min()),
+            y + float(cloud.y.max()),
+        )
 
     def row_at(self, x: float, y: float, pixel: tuple[float, float], reach: float) -> int:
         """Give the row of the drawn point nearest to a place, or -1.
@@ -109,37 +108,23 @@ class PlotPoints:
         shape : (int, int)
             Its rows and columns of pixels, of the screen's own measure.
         """
-        found = []
-        near = self.near(bounds)
-        for cloud, opacity in self._groups():
-            cloud, picture = cloud.within(near), None
-            radius = dot_radius(len(cloud.x))
-            if len(cloud.x) > MOST_DOTS:
-                picture = density(cloud, near, shape)
-                cloud = alone(cloud, near, shape, radius)
-            found.append(Layer(picture, cloud, radius, opacity))
-        return found
+        return layers(self._cloud(), self.near(bounds), shape)
 
     def near(self, bounds: Bounds) -> Bounds:
         """Give a rectangle relative to the origin of clouds."""
         x, y = self._origin
         return Bounds(bounds.x0 - x, bounds.x1 - x, bounds.y0 - y, bounds.y1 - y)
 
-    def _groups(self) -> list[tuple[Cloud, float]]:
-        """Give all points and their opacity, those that stand out last; kept for the next view."""
-        if self._clouds is None:
+    def _cloud(self) -> Cloud:
+        """Give all points that are not hidden; kept for the next view."""
+        if self._all is None:
             rows = self._order
-            rgb = np.ascontiguousarray(self._rgb[rows].T)
-            everything = Cloud(self._x, self._y, rgb, self._luck)
+            rgb = np.stack([self._rgb[:, channel].take(rows) for channel in range(3)])
+            chosen = self._selected.take(rows)
+            self._all = Cloud(self._x, self._y, rgb, self._luck, chosen)
             if self._shown is not None:
-                everything, rows = everything.take(self._shown[rows]), rows[self._shown[rows]]
-            chosen = self._selected[rows]
-            if chosen.any():
-                rest = (everything.take(~chosen), _FADED)
-                self._clouds = [rest, (everything.take(chosen), 1.0)]
-            else:
-                self._clouds = [(everything, 1.0)]
-        return self._clouds
+                self._all = self._all.take(self._shown.take(rows))
+        return self._all
 
     def _start_over(self) -> None:
         self._rgb = np.tile(np.array(_COLOUR, np.uint8), (len(self.xy), 1))

@@ -33,6 +33,7 @@ class PlotView(pg.ViewBox):
         fill.setAlpha(36)
         self._outline.setBrush(fill)
         self._outline.setZValue(20)
+        self._outline.hide()
         self.addItem(self._outline, ignoreBounds=True)
 
     def set_mode(self, mode: Mode) -> None:
@@ -48,7 +49,7 @@ class PlotView(pg.ViewBox):
         """Forget an outline that is half drawn."""
         self._drawing = False
         self._corners = []
-        self._outline.setPath(QPainterPath())
+        self._outline.hide()  # an empty one would be written into figures
 
     def mouseDragEvent(self, event: Any, axis: int | None = None) -> None:
         """Move the view, or draw."""
@@ -90,6 +91,7 @@ class PlotView(pg.ViewBox):
         path.addPolygon(QPolygonF(self._corners))
         path.closeSubpath()
         self._outline.setPath(path)
+        self._outline.show()
         if event.isFinish():
             corners = np.array([(corner.x(), corner.y()) for corner in self._corners])
             self.give_up()
