@@ -6,23 +6,37 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from test_widgets_panels import child, click, messages, open_panel, wait
 
-from napari_equipose.models import load_model
+from napari_equipose.geometry import InputError
+from napari_equipose.models import (
+    VAE,
+    Normalisation,
+    TargetVAE,
+    TargetVAEConfig,
+    VAEConfig,
+    load_model,
+    save_model,
+)
 from napari_equipose.training import TrainingRun, check_kind, kinds, read_run
+from napari_equipose.widgets._detect_source import DetectSource
+from napari_equipose.widgets._forms import Choice
+from napari_equipose.widgets._models import ModelShelf
 from napari_equipose.widgets._system_choice import SystemChoice
 from napari_equipose.widgets._train_settings import TrainSettings
 
 pytestmark = pytest.mark.usefixtures("home")
 RNG = np.random.default_rng(0)
+FINDS = TargetVAE(TargetVAEConfig(box_size=15, fields=4, generator_width=8, n_features=8))
 
 
 def offered(choice: SystemChoice) -> set[str]:
     return {name for name in kinds() if choice.can_choose(name)}
 
 
-def reason(choice: SystemChoice, name: str) -> str:
+def reason(choice: Choice, name: str) -> str:
     return str(choice.itemData(choice.findData(name), Qt.ItemDataRole.ToolTipRole))
 
 
@@ -41,7 +55,7 @@ def test_systems_that_can_not_learn_from_the_source_are_greyed_and_say_why(
 ) -> None:
     choice = SystemChoice()
     qtbot.addWidget(choice)
-    choice.offer(source, dimensions)
+    choice.offer_for(source, dimensions)
     assert among in offered(choice) and choice.can_choose(choice.value)
     assert reason(choice, among) == ""
     if not_among is None:
@@ -56,27 +70,27 @@ def test_systems_that_can_not_learn_from_the_source_are_greyed_and_say_why(
 def test_a_system_that_is_no_longer_offered_makes_way(qtbot) -> None:
     choice = SystemChoice()
     qtbot.addWidget(choice)
-    choice.offer("stack", 2)
+    choice.offer_for("stack", 2)
     choice.value = "vae"
-    choice.offer("points", 2)
+    choice.offer_for("points", 2)
     assert choice.value == "vae"
-    choice.offer("image", 2)
+    choice.offer_for("image", 2)
     assert choice.value == "target-vae"
 
 
 def test_the_system_that_was_picked_comes_back_when_it_can(qtbot) -> None:
     choice = SystemChoice()
     qtbot.addWidget(choice)
-    choice.offer("stack", 2)
+    choice.offer_for("stack", 2)
     first = choice.value
-    choice.offer("stack", 3)
+    choice.offer_for("stack", 3)
     assert choice.value != first
-    choice.offer("stack", 2)
+    choice.offer_for("stack", 2)
     assert choice.value == first
     choice.value = "mce-vae"
-    choice.offer("image", 2)
-    choice.offer("stack", 3)
-    choice.offer("stack", 2)
+    choice.offer_for("image", 2)
+    choice.offer_for("stack", 3)
+    choice.offer_for("stack", 2)
     assert choice.value == "mce-vae"
 
 
@@ -105,6 +119,27 @@ def test_a_run_of_any_system_is_shown_again(qtbot) -> None:
     )
     form.show_run(run)
     assert TrainingRun(**form.read()) == run
+
+
+def test_a_model_that_can_not_be_used_is_greyed_and_says_why(
+    qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ModelShelf()
+    monkeypatch.setattr("napari_equipose.widgets._model_choice.shelf", models)
+    monkeypatch.setattr("napari_equipose.widgets._detect_source.shelf", models)
+    source = DetectSource(ViewerModel())
+    qtbot.addWidget(source)
+    for name, model in {"codes": VAE(VAEConfig(box_size=16)), "finds": FINDS}.items():
+        path = tmp_path / f"{name}.safetensors"
+        save_model(path, model, Normalisation())
+        models.load(path)
+        if name == "codes":  # alone it is not chosen
+            assert source.model.value is None
+            with pytest.raises(InputError, match="train a model in the panel Train first"):
+                source.read_model()
+    assert source.model.value == "finds" and not source.model.can_choose("codes")
+    assert "vae finds no objects in large images" in reason(source.model, "codes")
+    source.detach()
 
 
 def test_boxes_are_learned_by_another_system(make_napari_viewer, qtbot, home: Path) -> None:

@@ -10,7 +10,7 @@ from ._align_settings import AlignSettings, ModelForm
 from ._align_source import AlignSourceForm
 from ._align_training import new_training, resumed_training
 from ._forms import Form, named
-from ._model_choice import ModelChoice
+from ._model_choice import ModelChoice, why_no_boxes
 from ._models import ModelFacts, shelf
 from ._panel import user_folder
 from ._wedge_form import WedgeForm, measured_of_all
@@ -39,7 +39,7 @@ class AlignForms:
             "stack, have columns tilt_min and tilt_max, each particle has its own range.",
         )
         self.model = named(
-            ModelChoice("train one here", self._suits),
+            ModelChoice(self._why_not, "train one here"),
             f"{_NAME}model",
             "The model that infers poses and contents: one trained here first, or one that was\n"
             "trained or loaded in this session and fits the boxes.",
@@ -58,13 +58,9 @@ class AlignForms:
         self._told: dict[str, Any] = {}
         self._on_source()
 
-    def _suits(self, facts: ModelFacts) -> bool:
+    def _why_not(self, facts: ModelFacts) -> str:
         wanted = self.source.wanted
-        if wanted is None:
-            return True
-        dimensions, side, channels = wanted
-        fits = dimensions in facts.capabilities.dimensions and channels == facts.channels
-        return fits and side in (None, facts.box_size)
+        return "" if wanted is None else why_no_boxes(facts, *wanted)
 
     def _on_source(self) -> None:
         self.model.refresh()

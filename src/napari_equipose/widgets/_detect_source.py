@@ -3,14 +3,15 @@
 from typing import Any
 
 from napari.layers import Image
-from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from ..geometry import InputError
+from ..models import model_kind
 from ._forms import Choice, Form, LayerChoice, named
 from ._layers import Plane, pixel_length, plane_of, show_levels, spatial_shape
-from ._models import ShelvedModel, shelf
+from ._model_choice import ModelChoice
+from ._models import ModelFacts, ShelvedModel, shelf
 from ._volumes import Volume, volume_of
 from ._wedge_form import WedgeForm
 
@@ -33,7 +34,9 @@ class DetectSource(Form):
         super().__init__()
         self._viewer = viewer
         self.model = named(
-            Choice(), f"{_NAME}model", "The model to use: one trained in this session, or loaded."
+            ModelChoice(_why_not),
+            f"{_NAME}model",
+            "The model to use: one trained in this session, or loaded.",
         )
         self.load = named(
             QPushButton("Load …"), f"{_NAME}load", "Load a model file (.safetensors) made by Train."
@@ -61,25 +64,9 @@ class DetectSource(Form):
         self._level_row = self.add("Level", self.level)
         self._grid.addRow("", self.about)
         self._grid.addRow(self.wedge)
-        shelf.added.connect(self.offer_models)
-        self.model.currentIndexChanged.connect(self._show)
+        self.model.picked.connect(self._show)
         self.image.picked.connect(self._show)
         self.level.currentIndexChanged.connect(self._tell)
-        self.offer_models()
-        self._show()
-
-    def offer_models(self, newest: str | None = None) -> None:
-        """Offer the models there are now; choose one that is new."""
-        if not isalive(self):  # the window was closed, which tells no one but Qt
-            shelf.added.disconnect(self.offer_models, missing_ok=True)
-            return
-        chosen = newest or self.model.value
-        self.model.blockSignals(True)
-        self.model.clear()
-        for name in reversed(list(shelf)):
-            self.model.addItem(name, name)
-        self.model.value = chosen
-        self.model.blockSignals(False)
         self._show()
 
     @property
@@ -148,4 +135,20 @@ class DetectSource(Form):
     def detach(self) -> None:
         """Listen to the viewer and to the models no more."""
         self.image.detach()
-        shelf.added.disconnect(self.offer_models, missing_ok=True)
+        self.model.detach()
+
+
+def _why_not(facts: ModelFacts) -> str:
+    """Why a model can't look for objects."""
+    of_volumes = 3 in facts.capabilities.dimensions
+    if of_volumes:
+        can = 3 in model_kind(facts.kind).finds_in
+    else:
+        can = facts.capabilities.fully_convolutional
+    if can:
+        return ""
+    return (
+        f"A model of {facts.kind} finds no objects in "
+        f"{'tomograms' if of_volumes else 'large images'}: its encoder reads whole boxes. "
+        "Align and Latent space use it."
+    )

@@ -133,6 +133,16 @@ class Choice(QComboBox):
     def value(self, value: Any) -> None:
         self.setCurrentIndex(max(self.findData(value), 0))
 
+    def offer(self, index: int, reason: str) -> None:
+        """Offer an entry or, where there is a reason against it, grey it and say why."""
+        self.model().item(index).setEnabled(not reason)
+        self.setItemData(index, reason, Qt.ItemDataRole.ToolTipRole)
+
+    def can_choose(self, value: Any) -> bool:
+        """Whether there is an entry of a value that is not greyed."""
+        index = self.findData(value)
+        return index >= 0 and bool(self.model().item(index).isEnabled())
+
 
 class LayerChoice(Choice):
     """A choice among the layers of a viewer that suit.

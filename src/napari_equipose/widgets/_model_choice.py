@@ -1,4 +1,4 @@
-"""A choice among the models of this session that suit."""
+"""A choice among the models of this session, of which those are offered that suit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,22 +13,22 @@ from ._panel import user_folder
 
 
 class ModelChoice(Choice):
-    """Models that were trained or loaded, the newest first, below one entry for none of them.
+    """Models that were trained or loaded, the newest first; one that does not suit is greyed.
 
     Parameters
     ----------
-    none : str
-        Text of the entry that chooses no model.
-    suits : callable
-        Says of what is known of a model whether it is offered.
+    why_not : callable
+        Says of what is known of a model why it does not suit; nothing where it does.
+    none : str, optional
+        Text of an entry above them that chooses no model; by default there is none.
     """
 
     picked = Signal()
     """Another model is chosen, or none."""
 
-    def __init__(self, none: str, suits: Callable[[ModelFacts], bool]) -> None:
+    def __init__(self, why_not: Callable[[ModelFacts], str], none: str | None = None) -> None:
         super().__init__()
-        self._none, self._suits = none, suits
+        self._why_not, self._none = why_not, none
         shelf.added.connect(self.refresh)
         self.currentIndexChanged.connect(lambda: self.picked.emit())
         self.refresh()
@@ -38,22 +38,43 @@ class ModelChoice(Choice):
         if not isalive(self):  # the window was closed, which tells no one but Qt
             self.detach()
             return
-        before, none_suited = self.value, self.count() < 2
-        names = [name for name in reversed(list(shelf)) if self._suits(shelf.facts(name))]
+        before, none_suited = self.value, not self._suiting
         self.blockSignals(True)
         self.clear()
-        for text, name in ((self._none, None), *zip(names, names, strict=True)):
-            self.addItem(text, name)
-        if newest not in names:
-            newest = names[0] if none_suited and names else before
-        self.value = newest
+        if self._none is not None:
+            self.addItem(self._none, None)
+        for name in reversed(list(shelf)):
+            self.addItem(name, name)
+            self.offer(self.count() - 1, self._why_not(shelf.facts(name)))
+        suiting = self._suiting
+        wanted = next((name for name in (newest, before) if name in suiting), None)
+        if suiting and wanted is None and (none_suited or self._none is None):
+            wanted = suiting[0]
+        self.setCurrentIndex(self.findData(wanted))
         self.blockSignals(False)
         if self.value != before:
             self.picked.emit()
 
+    @property
+    def _suiting(self) -> list[str]:
+        """The models that are offered."""
+        names = map(self.itemData, range(self.count()))
+        return [name for name in names if name is not None and self.can_choose(name)]
+
     def detach(self) -> None:
         """Listen to the models no more."""
         shelf.added.disconnect(self.refresh, missing_ok=True)
+
+
+def why_no_boxes(facts: ModelFacts, dimensions: int, side: int | None, channels: int) -> str:
+    """Why a model can't be used on boxes; nothing where it can, or where the side may be chosen."""
+    if dimensions not in facts.capabilities.dimensions:
+        return f"It is a model of {'images' if dimensions == 3 else 'volumes'}."
+    if channels != facts.channels:
+        return f"It is a model of {'colour' if facts.channels == 3 else 'grey'} images."
+    if side not in (None, facts.box_size):
+        return f"It learnt from boxes of {facts.box_size} pixels; these have {side}."
+    return ""
 
 
 def ask_for_model(parent: QWidget) -> Path | None:

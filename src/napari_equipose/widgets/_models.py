@@ -23,6 +23,7 @@ class ShelvedModel(NamedTuple):
 class ModelFacts(NamedTuple):
     """What tells whether a model suits."""
 
+    kind: str
     capabilities: Capabilities
     box_size: int
     channels: int
@@ -56,6 +57,7 @@ class ModelShelf:
         self._paths[name] = path
         config = saved.model.config
         self._facts[name] = ModelFacts(
+            saved.kind,
             saved.model.capabilities,
             config.box_size,
             config.channels,

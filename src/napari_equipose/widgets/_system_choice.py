@@ -1,7 +1,6 @@
 """A choice among the systems, of which only those are offered that can learn from the source."""
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QStandardItemModel
+from qtpy.QtCore import Signal
 
 from ..models import model_kinds
 from ..training import Source, kinds, why_not
@@ -22,7 +21,7 @@ class SystemChoice(Choice):
         self._offering = False
         self.currentIndexChanged.connect(self._pick)
 
-    def offer(self, source: Source, dimensions: int) -> None:
+    def offer_for(self, source: Source, dimensions: int) -> None:
         """Offer those that can learn from a source.
 
         The one that was last picked is chosen if it is among them, or else another until it is.
@@ -33,22 +32,12 @@ class SystemChoice(Choice):
         dimensions : {2, 3}
             Of the images or boxes.
         """
-        items = self.model()
-        assert isinstance(items, QStandardItemModel)
         for index in range(self.count()):
-            reason = why_not(self.itemData(index), source, dimensions)
-            items.item(index).setEnabled(not reason)
-            self.setItemData(index, reason, Qt.ItemDataRole.ToolTipRole)
+            self.offer(index, why_not(self.itemData(index), source, dimensions))
         names = [self._wanted, *map(self.itemData, range(self.count()))]
         self._offering = True
         self.value = next(filter(self.can_choose, names), self.value)
         self._offering = False
-
-    def can_choose(self, name: str) -> bool:
-        """Whether a system is offered."""
-        items = self.model()
-        assert isinstance(items, QStandardItemModel)
-        return bool(items.item(self.findData(name)).isEnabled())
 
     def _pick(self) -> None:
         if not self._offering:

@@ -136,7 +136,7 @@ class TrainSettings(Form):
 
     def offer_systems(self, source: Source, dimensions: int) -> None:
         """Offer the systems that can learn from a source, of images, 2, or volumes, 3."""
-        self.model.offer(source, dimensions)
+        self.model.offer_for(source, dimensions)
 
     def _follow_model(self) -> None:
         """Offer what the chosen system has; keep what was chosen where it has that too."""
