@@ -2,6 +2,7 @@
 
 from ._align import AlignWidget
 from ._detect import DetectWidget
+from ._latent import LatentWidget
 from ._train import TrainWidget
 
-__all__ = ["AlignWidget", "DetectWidget", "TrainWidget"]
+__all__ = ["AlignWidget", "DetectWidget", "LatentWidget", "TrainWidget"]

@@ -16,7 +16,7 @@ from ._forms import Choice, Form, LayerChoice, named
 from ._latent_boxes import Places, places_in, record_of
 from ._latent_columns import ANGLES, has_content, rotation_of, scale_of
 from ._layers import pixel_length
-from ._model_choice import ModelChoice
+from ._model_choice import ModelChoice, why_no_boxes
 from ._models import ModelFacts, shelf
 from ._panel import user_folder
 
@@ -65,7 +65,7 @@ class LatentSource(Form):
             "The image layer that the objects lie in: their boxes are read from it.",
         )
         self.model = named(
-            ModelChoice("none", self._suits),
+            ModelChoice(self._why_not, "none"),
             f"{_NAME}model",
             "The model that inferred the content: it draws what lies at a place of the map.",
         )
@@ -110,6 +110,9 @@ class LatentSource(Form):
         for name, row in self._rows.items():
             self.show_row(row, (name == "stack") == self.of_stack)
         self.model.refresh()
+        named_there = None if self.of_stack else self._recorded_model()
+        if named_there is not None:
+            self.model.value = named_there
         self._tell()
 
     def _on_stack(self) -> None:
@@ -124,10 +127,6 @@ class LatentSource(Form):
             if image is not None:
                 self.image.value = image.unique_id
             self._fetch_model(record_of(layer))
-        self.model.refresh()
-        wanted = self._named_model()
-        if wanted is not None:
-            self.model.value = wanted
         self._show_rows()
         self.layer_picked.emit()
 
@@ -142,7 +141,7 @@ class LatentSource(Form):
     def _fetch_model(self, about: dict[str, Any]) -> None:
         """Load the model of a record, where its file still is in the run folder."""
         digest, name = about.get("model"), about.get("model_name")
-        if not digest or not name or self._named_model() is not None:
+        if not digest or not name or self._recorded_model() is not None:
             return
         path = user_folder() / f"{name}.safetensors"
         if path.is_file():
@@ -150,33 +149,24 @@ class LatentSource(Form):
                 if read_metadata(path)["digest"] == digest:
                     shelf.load(path)
 
-    def _named_model(self) -> str | None:
+    def _recorded_model(self) -> str | None:
         """Name of the model that the objects' record tells of, if it is at hand."""
-        layer = None if self.of_stack else self.layer
-        digest = None if layer is None else record_of(layer).get("model")
+        digest = None if self.layer is None else record_of(self.layer).get("model")
         return next((name for name in shelf if digest and shelf.facts(name).digest == digest), None)
 
-    def _suits(self, facts: ModelFacts) -> bool:
-        if not hasattr(self, "model"):  # it is being made
-            return True
+    def _why_not(self, facts: ModelFacts) -> str:
+        layer = self.stack.layer if self.of_stack else self.layer
+        if layer is None or not hasattr(self, "model"):  # it is being made
+            return ""
         if self.of_stack:
-            layer = self.stack.layer
-            if layer is None:
-                return True
             sides = layer.data[0].shape if layer.multiscale else layer.data.shape
-            fits = layer.ndim - 1 in facts.capabilities.dimensions
-            fits = fits and (facts.channels == 3) == bool(layer.rgb)
-            return fits and sides[layer.ndim - 1] == facts.box_size
-        layer = self.layer
-        if layer is None:
-            return True
+            channels = 3 if layer.rgb else 1
+            return why_no_boxes(facts, layer.ndim - 1, sides[layer.ndim - 1], channels)
         digest = record_of(layer).get("model")
+        if digest:
+            return "" if facts.digest == digest else "The objects' content is of another model."
         in_space = set(ANGLES) <= set(layer.features)
-        return (
-            facts.digest == digest
-            if digest
-            else (3 if in_space else 2) in (facts.capabilities.dimensions)
-        )
+        return why_no_boxes(facts, 3 if in_space else 2, None, facts.channels)
 
     def _tell(self) -> None:
         """Say what is missing."""

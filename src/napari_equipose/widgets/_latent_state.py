@@ -279,6 +279,7 @@ class LatentState:
         rows = rows or not np.array_equal(content, self._content, equal_nan=True)
         if rows:
             self._current = None
+            self._selected = self._selected_in(layer)
             if not own:
                 self.history.clear()
             self.rows_changed.emit()
@@ -287,7 +288,10 @@ class LatentState:
         told = table is not self._table or (event is not None and event.type != "set_data")
         if rows or told or not np.array_equal(shown, self._shown):
             self.features_changed.emit()
-        self._look_at_selection()
+        if rows:
+            self.selection_changed.emit()
+        else:
+            self._look_at_selection()
 
     def _look_at_selection(self) -> None:
         layer = self.layer

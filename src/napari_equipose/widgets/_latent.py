@@ -1,0 +1,382 @@
+"""The Latent space panel: what objects look like, as a map that one can walk in."""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from ..geometry import InputError
+from ..inference import LatentMap, Progress, finish, latent_dimensions, latent_map
+from ..models import choose_device
+from ._forms import Form
+from ._latent_bar import ColourChoice, MapChoice, ToolBar
+from ._latent_colours import colours_by
+from ._latent_encode import Boxes, encode_boxes, encoded_points
+from ._latent_links import GeneratedLayer, Links
+from ._latent_object import ObjectView, Seen, look_at, tell
+from ._latent_plot import LatentPlot
+from ._latent_source import LatentSource
+from ._latent_state import LatentState
+from ._model_choice import ask_for_model
+from ._models import shelf
+from ._panel import Panel, short
+from ._preferences import read_preferences
+from ._worker import Ending
+
+if TYPE_CHECKING:
+    import napari
+
+
+class LatentWidget(Panel):
+    """A map of what objects look like, bound to where they are.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers are offered, and which gets the new ones.
+    """
+
+    page = "latent-space.md#the-map"
+    map_changed = Signal()
+    """The plot shows another map, or none."""
+
+    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(viewer, "latent", "The latent space")
+        self.state = LatentState()
+        self.source = LatentSource(viewer)
+        self.plot = LatentPlot()
+        self.map: LatentMap | None = None
+        self.parts: list[Any] = []
+        """Those below the plot that want to know of jobs, and of the end."""
+        self.maps, self.colours = MapChoice(), ColourChoice()
+        self.tools = ToolBar(self.state.history)
+        self.object = ObjectView()
+        self._generated = GeneratedLayer(viewer)
+        self._device: str | None = None
+        self._then: Callable[[Any], None] | None = None
+        self._show: Callable[[Any], None] | None = None
+        self._version = 0
+        self._laid: tuple[str, int] | None = None
+        """Method and version of the rows of the map that is shown."""
+        self._build()
+        self._links = Links(viewer, self.state, self.source, self.plot)
+        self._connect()
+        self._on_layer()
+
+    def _build(self) -> None:
+        for control, name in ((self.plot, "plot"), (self.object, "object")):
+            control.setObjectName(f"equipose.latent.{name}")
+        self.body.addWidget(self.source)
+        self.add_controls("Encode", "Have the model say what each box looks like, and show it.")
+        choices = Form()
+        choices.add("Map", self.maps)
+        choices.add("Colour", self.colours)
+        for part in (choices, self.tools, self.plot, self.object):
+            self.body.addWidget(part)
+        self.tools.listen_for_keys(self)
+        self.body.addStretch(1)
+
+    def _connect(self) -> None:
+        state, source, plot = self.state, self.source, self.plot
+        self.start.clicked.connect(self._start)
+        source.load.clicked.connect(self._ask_for_model)
+        source.layer_picked.connect(self._on_layer)
+        source.changed.connect(self._on_source)
+        state.rows_changed.connect(self._on_rows)
+        state.features_changed.connect(self._on_features)
+        state.classes_changed.connect(self._on_classes)
+        state.current_changed.connect(self._look)
+        self.maps.changed.connect(self._on_map_choice)
+        self.colours.picked.connect(self._on_colour)
+        self.tools.mode_picked.connect(plot.set_mode)
+        self.tools.fit.clicked.connect(plot.fit)
+        self.tools.export.clicked.connect(self._ask_where_to_save)
+        plot.hovered.connect(self._on_hover)
+        self.object.generated.connect(self._on_generated)
+        self.object.in_layer.toggled.connect(self._on_in_layer)
+
+    # What is shown
+
+    def _on_layer(self) -> None:
+        self.state.layer = self.source.layer
+
+    def _on_source(self) -> None:
+        self.object.clear()
+        self._offer()
+        self._look()
+
+    def _on_rows(self) -> None:
+        """Show other objects."""
+        self._version += 1
+        self.maps.offer(self.state.content.shape[1])
+        self.colours.offer(self.state.features, anew=True)
+        self._lay_out()
+        self._on_features()
+        self.plot.set_selected(self.state.selected)
+        self.plot.set_current(None)
+        self.object.show_none()
+
+    def _on_features(self) -> None:
+        self.colours.offer(self.state.features, anew=False)
+        self._colour()
+        self.plot.set_shown(self.state.shown)
+        self._look()
+
+    def _on_classes(self) -> None:
+        if "class" in self.state.features:
+            self.colours.offer(self.state.features, anew=True)
+
+    def _colour(self) -> None:
+        rgb, legend = colours_by(self.state.features, self.colours.value)
+        self.plot.set_colours(rgb)
+        self.colours.legend.show_legend(legend)
+
+    def _on_colour(self) -> None:
+        """Colour the points of the layer as those of the plot."""
+        self._colour()
+        layer = self.state.layer
+        if layer is not None and len(self.state):
+            rgb, _ = colours_by(self.state.features, self.colours.value)
+            layer.face_color = np.column_stack((rgb / 255, np.ones(len(rgb))))
+
+    # The map
+
+    def _on_map_choice(self) -> None:
+        if self._lay_out() and not self.is_running and len(self.state):
+            self._start()
+
+    def _lay_out(self) -> bool:
+        """Show the map that is chosen, or PCA where that takes a while; say whether it does."""
+        content, method = self.state.content, self.maps.method.value
+        takes_long = method in ("umap", "t-sne") and content.shape[1] > 1
+        if self._laid != (method, self._version):
+            self._laid = None
+        if not content.size:
+            self._show_map(None)
+        elif method == "dims":
+            self._show_map(latent_dimensions(content, *self.maps.dimensions))
+        elif self._laid is None:
+            self._show_map(finish(latent_map(content, "pca")))
+        self._offer()
+        return takes_long and self._laid is None
+
+    def _show_map(self, found: LatentMap | None) -> None:
+        same = self.map is not None and found is not None and self.map.labels == found.labels
+        self.map = found
+        nowhere = np.full((len(self.state), 2), np.nan)
+        places = nowhere if found is None else found.coordinates
+        self.plot.set_points(places, keep_view=same)
+        self.plot.set_labels(*(("", "") if found is None else found.labels))
+        self.plot.clear_path()
+        self.map_changed.emit()
+
+    def _start(self) -> None:
+        """Encode the stack that is chosen, or compute the map that is."""
+        if self.source.of_stack:
+            self._encode()
+            return
+        method, version = self.maps.method.value, self._version
+        if method in ("umap", "t-sne") and len(self.state):
+            work = latent_map(self.state.content, method)
+
+            def then(found: LatentMap) -> None:
+                self._laid = (method, version)
+                self._show_map(found)
+                self._offer()
+
+            self.do(f"{self.maps.method.currentText()} of {self.source.name}", work, then)
+
+    def _encode(self) -> None:
+        source = self.source
+        try:
+            if source.saved is None:
+                raise InputError("choose the model that is to encode the boxes, or load one.")
+            saved, name = source.saved, source.model_name
+            boxes = Boxes.of(source.stack.layer)
+            device = self._device or read_preferences().device
+            work = encode_boxes(saved, boxes, device)
+        except Exception as error:
+            self.refuse(error)
+            return
+
+        def then(found: Any) -> None:
+            layer = encoded_points(found, boxes, saved, name)
+            self.viewer.add_layer(layer)
+            source.show_objects(layer)
+            self.show_progress(1, f"Encoded {len(found.score)} boxes of {boxes.name}.")
+
+        self.do(f"Encoding {boxes.name}", work, then, about_rows=False)
+
+    def _offer(self) -> None:
+        """Offer what the button does for what is chosen."""
+        of_stack = self.source.of_stack
+        self.start.setText("Encode" if of_stack else "Compute map")
+        waits = self.maps.method.value in ("umap", "t-sne") and self._laid is None
+        able = self.source.stack.layer is not None if of_stack else waits and len(self.state) > 0
+        self.start.setEnabled(bool(able) and not self.is_running)
+
+    # The object that is looked at, and the one under the cursor
+
+    def _look(self) -> None:
+        state, source, row = self.state, self.source, self.state.current
+        if row is None or state.layer is None or row >= len(state):
+            self.object.show_none()
+            return
+        text = tell(state.features, row, source.name)
+        places = None
+        try:
+            places = source.places([row])
+        except InputError as error:
+            text = f"{text}. {str(error)[:1].upper()}{str(error)[1:]}"
+        rotation, scale, saved = source.rotation([row]), source.scale([row]), source.saved
+        content = state.content[[row]]
+
+        def work() -> Seen:
+            return look_at(places, rotation, scale, saved, content)
+
+        self.object.look(text, work)
+
+    def _on_hover(self, x: float, y: float) -> None:
+        found, saved = self.map, self.source.saved
+        if found is not None and saved is not None:
+            self.object.draw(saved, lambda: found.content_at([[x, y]]))
+
+    def _on_generated(self, drawn: Any) -> None:
+        if self.object.in_layer.isChecked():
+            source = self.source
+            self._generated.show(drawn, source.dimensions, source.voxel[0], source.image.layer)
+
+    def _on_in_layer(self, checked: bool) -> None:
+        if not checked:
+            self._generated.take_away()
+
+    # Files
+
+    def _ask_for_model(self) -> None:
+        path = ask_for_model(self)
+        if path is not None:
+            self.load_model(path)
+
+    def load_model(self, path: Path) -> None:
+        """Load a model file and choose it, if it fits the objects."""
+        try:
+            name = shelf.load(path)
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.source.model.value = name
+        if self.source.model.value != name:
+            self.say(f"{name} is not the model of what is chosen.")
+
+    def _ask_where_to_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the figure", "", "Figures (*.svg *.png)")
+        if path:
+            self.save_figure(Path(path))
+
+    def save_figure(self, path: Path) -> None:
+        """Write what the plot shows, as .svg or .png."""
+        try:
+            self.plot.export(path)
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.say(f"The figure is in {short(path)}")
+
+    # Jobs
+
+    def do(
+        self,
+        title: str,
+        work: Generator[Any, None, Any],
+        then: Callable[[Any], None],
+        show: Callable[[Any], None] | None = None,
+        *,
+        about_rows: bool = True,
+    ) -> None:
+        """Run a generator as the panel's one job.
+
+        Parameters
+        ----------
+        title : str
+        work : generator
+        then : callable
+            Takes what it returns, if it comes to its end.
+        show : callable, optional
+            Takes what it reports, but for `Progress`, which the panel shows.
+        about_rows : bool
+            Whether the result is worth nothing once rows have come or gone.
+        """
+        if self.is_running:
+            work.close()
+            self.say("Wait for what is running, or press Stop.")
+            return
+        version = self._version
+
+        def then_if_same(result: Any) -> None:
+            if about_rows and version != self._version:
+                self.say(f"The objects were changed meanwhile, so this is of no use: {title}.")
+            else:
+                then(result)
+
+        self._then, self._show = then_if_same, show
+        self.run_job(title, work)
+
+    def show_report(self, report: Any) -> None:
+        """Show how far the job is."""
+        if isinstance(report, Progress):
+            done = report.done / max(report.total, 1)
+            self.show_progress(done, f"{report.message.capitalize()} …")
+        elif self._show is not None:
+            self._show(report)
+
+    def show_end(self, ending: Ending) -> None:
+        """Hand on the result."""
+        then, self._then, self._show = self._then, None, None
+        if ending.state == "stopped":
+            self.show_progress(0, "Stopped; nothing was changed.")
+        elif ending.state == "done" and then is not None:
+            self.show_progress(1, "")
+            then(ending.result)
+        self._device = None
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the last job was on another device than the processor."""
+        return choose_device(self._device or read_preferences().device).type != "cpu"
+
+    def run_on_cpu(self) -> None:
+        """Encode on the processor: of all that is done here, that alone fills a GPU."""
+        self._device = "cpu"
+        self._start()
+
+    def offer(self) -> None:
+        """Offer what can be done now."""
+        self._offer()
+
+    def set_running(self, running: bool) -> None:
+        """Let only one job at a time be started."""
+        super().set_running(running)
+        for form in (self.source, self.maps):
+            form.setEnabled(not running)
+        for part in self.parts:
+            if hasattr(part, "set_running"):
+                part.set_running(running)
+        self._offer()
+
+    def detach(self) -> None:
+        """Let go of the viewer, of the layer and of the models: the panel was closed."""
+        super().detach()
+        self.object.stop()
+        self.state.detach()
+        self.source.detach()
+        for part in self.parts:
+            if hasattr(part, "detach"):
+                part.detach()
+
+    def add_part(self, part: QWidget) -> None:
+        """Add a part below the object."""
+        self.parts.append(part)
+        self.body.insertWidget(self.body.count() - 1, part)
