@@ -98,7 +98,7 @@ class PictureRow(QWidget):
 
     def show_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
         """Show pictures (y, x) or (y, x, 3)."""
-        self._images = [_image_of(picture) for picture in pictures]
+        self._images = [image_of(picture) for picture in pictures]
         self.update()
 
     @property
@@ -143,7 +143,8 @@ def sections(box: NDArray[Any]) -> list[NDArray[Any]]:
     return [box.take(side // 2, axis) for axis, side in enumerate(box.shape)]
 
 
-def _image_of(picture: NDArray[np.uint8]) -> QImage:
+def image_of(picture: NDArray[np.uint8]) -> QImage:
+    """Make an image of a picture (y, x) or (y, x, 3)."""
     picture = np.ascontiguousarray(picture)
     height, width = picture.shape[:2]
     rgb = picture.ndim == 3
