@@ -162,3 +162,35 @@ def test_boxes_are_learned_by_another_system(make_napari_viewer, qtbot, home: Pa
     assert saved.kind == "vae"
     assert read_run(home / "equipose" / "small-1.run" / "run.json").model == "vae"
     assert not panel.next.isVisibleTo(panel)  # there is nothing it could find in an image
+
+
+def test_objects_at_rest_are_offered_to_what_learns_from_them(
+    make_napari_viewer, qtbot, home: Path
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(RNG.random((10, 12, 12), np.float32), name="turned")
+    still = viewer.add_image(RNG.random((10, 12, 12), np.float32), name="at rest")
+    panel = open_panel(viewer, "Train")
+    source, stack, targets, model = (
+        child(panel, f"equipose.train.{name}") for name in ("source", "stack", "targets", "model")
+    )
+    source.setCurrentText("boxes")
+    stack.setCurrentText("turned")
+    assert targets.isHidden() and targets.layer is None
+    model.setCurrentText("mce-vae")
+    assert not targets.isHidden()
+    targets.value = still.unique_id
+    pairs = "hidden=8 width=4 copies=1 steps_per_epoch=1"
+    child(panel, "equipose.train.settings").setText(pairs)
+    child(panel, "equipose.train.epochs").setValue(1)
+    click(qtbot, panel, "equipose.train.start")
+    wait(qtbot, panel, 300)
+    assert messages() == []
+    (path,) = home.glob("equipose/*.safetensors")
+    saved = load_model(path)
+    assert saved.model.config.invariance == "supervised"
+    assert saved.record["source"]["targets"] == "at rest"
+    kept = read_run(path.with_suffix(".run") / "run.json").targets
+    np.testing.assert_array_equal(np.load(kept), still.data)
+    model.setCurrentText("vae")
+    assert panel.source.read().targets is None

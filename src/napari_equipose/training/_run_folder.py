@@ -7,7 +7,7 @@ Beside the model file ``M.safetensors`` and its log ``M.log.csv`` stands the fol
   a sample;
 - ``state.json``: whether the run goes on, is done, was stopped or failed, and why;
 - ``log.txt``: what it said, with the time;
-- ``input-0.npy``, ``positions.csv``: what was given and lies in no other file;
+- ``input-0.npy``, ``positions.csv``, ``targets.npy``: what was given and lies in no other file;
 - ``examples.npy``: a few of its boxes; and, while it is not done, checkpoints.
 """
 
@@ -225,7 +225,7 @@ class RunFolder:
 
 _FILES = (
     *("run.json", "about.json", "state.json", "log.txt", "lock"),
-    *("positions.csv", "examples.npy"),
+    *("positions.csv", "targets.npy", "examples.npy"),
 )
 _TO_GO_ON = (
     "checkpoint.safetensors",
@@ -247,6 +247,7 @@ def create_run(
     *,
     pixels: Sequence[Any] = (),
     positions: NDArray[np.floating[Any]] | None = None,
+    targets: NDArray[Any] | None = None,
     source: dict[str, Any] | None = None,
     resume: bool = False,
 ) -> RunFolder:
@@ -263,6 +264,8 @@ def create_run(
         one, holds the very same is left there; any other is saved in the folder.
     positions : array, shape (n, 2), optional
         Centres (y, x) of the boxes, in pixels of the one image.
+    targets : array, optional
+        The objects of a stack at rest, of its shape.
     source : dict, optional
         Where the pixels came from, for the record in the model file; plain JSON.
     resume : bool
@@ -284,9 +287,11 @@ def create_run(
     for index, array in enumerate(pixels):
         if index >= len(images) or not holds(images[index], array, run):
             kept = folder.path / f"input-{index}.npy"
-            with atomic_path(kept) as temporary, temporary.open("wb") as file:
-                np.save(file, np.asarray(array), allow_pickle=False)
+            _keep_array(kept, array)
             images[index : index + 1] = [str(kept)]
+    if targets is not None and not (run.targets and holds(run.targets, targets, run)):
+        _keep_array(folder.path / "targets.npy", targets)
+        run = replace(run, targets=str(folder.path / "targets.npy"))
     if positions is not None:
         kept = folder.path / "positions.csv"
         with atomic_path(kept) as temporary:
@@ -300,3 +305,8 @@ def create_run(
     if is_new or not resume:
         folder.write_state("new" if is_new else "stopped")
     return folder
+
+
+def _keep_array(path: Path, array: Any) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.asarray(array), allow_pickle=False)

@@ -152,14 +152,16 @@ class LayerChoice(Choice):
     viewer : napari.Viewer
     suits : callable
         Says of a layer whether it is offered.
+    none : str, optional
+        Text of an entry above them that chooses no layer; by default there is none.
     """
 
     picked = Signal()
     """Another layer is chosen, or none."""
 
-    def __init__(self, viewer: Any, suits: Callable[[Any], bool]) -> None:
+    def __init__(self, viewer: Any, suits: Callable[[Any], bool], none: str | None = None) -> None:
         super().__init__()
-        self._viewer, self._suits = viewer, suits
+        self._viewer, self._suits, self._none = viewer, suits, none
         self._last: Any = None
         self._events = viewer.layers.events
         for name in ("inserted", "removed", "reordered", "renamed"):
@@ -167,7 +169,7 @@ class LayerChoice(Choice):
         self.currentIndexChanged.connect(self._tell)
         self.refresh()
         active = viewer.layers.selection.active
-        if active is not None and suits(active):
+        if none is None and active is not None and suits(active):
             self.value = active.unique_id
 
     def refresh(self, event: Any = None) -> None:
@@ -178,6 +180,8 @@ class LayerChoice(Choice):
         chosen = self.value
         self.blockSignals(True)
         self.clear()
+        if self._none is not None:
+            self.addItem(self._none, None)
         for layer in reversed(list(self._viewer.layers)):
             if self._suits(layer):
                 self.addItem(str(layer.name), layer.unique_id)

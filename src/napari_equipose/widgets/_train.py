@@ -14,6 +14,7 @@ from ..training import (
     RunFolder,
     TrainingRun,
     UnfinishedRun,
+    check_kind,
     read_run,
     unfinished_run,
     unfinished_runs,
@@ -88,6 +89,7 @@ class TrainWidget(Panel):
         self.source.show_boxes.clicked.connect(self._show_boxes)
         self.source.hinted.connect(self.status.setText)
         self.source.changed.connect(self._offer_systems)
+        self.settings.model.picked.connect(self._offer_targets)
         self.settings.output.line.textChanged.connect(self.offer)
         self.settings.save.clicked.connect(self._ask_where_to_save)
         self.settings.load.clicked.connect(self._ask_what_to_load)
@@ -107,7 +109,11 @@ class TrainWidget(Panel):
         size = None if boxes else self.source.box_size.value()
         path = None if layer is None else layer.source.path
         images = (str(path),) if path else ()
-        return TrainingRun(images=images, box_size=size, **self.settings.read())
+        targets = self.source.targets_layer
+        at_rest = None if targets is None else targets.source.path
+        return TrainingRun(
+            images=images, targets=str(at_rest or ""), box_size=size, **self.settings.read()
+        )
 
     def save_run(self, path: Path) -> None:
         """Write the settings in the form as a run file."""
@@ -133,6 +139,10 @@ class TrainWidget(Panel):
 
     def _offer_systems(self) -> None:
         self.settings.offer_systems(self.source.kind.value, self.source.dimensions)
+        self._offer_targets()
+
+    def _offer_targets(self) -> None:
+        self.source.offer_targets("targets" not in check_kind(self.settings.model.value).without)
 
     def _ask_where_to_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save the settings", "", _RUN_FILES)

@@ -57,6 +57,8 @@ class Source(NamedTuple):
     """around these places (y, x), or around candidates it proposes itself;"""
     stack: Any = None
     """or a stack of boxes (n, y, x), (n, y, x, 3) or (n, z, y, x)."""
+    targets: Any = None
+    """The objects of the stack at rest, where they are known; of the stack's shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,7 @@ def keep(order: Order, source: Source, pixels: NDArray[Any]) -> RunFolder:
         order.run,
         pixels=[pixels],
         positions=source.positions,
+        targets=None if source.targets is None else np.asarray(source.targets),
         source=source.record,
     )
 

@@ -41,6 +41,7 @@ class SourceForm(Form):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
+        self._takes_targets = False
         self.kind = named(
             Choice({"an image": "image", "points on an image": "points", "boxes": "stack"}),
             f"{_NAME}source",
@@ -58,6 +59,12 @@ class SourceForm(Form):
             f"{_NAME}stack",
             "The image layer with one box after another: (n, y, x), or (n, y, x, 3) in colour;\n"
             "or volumes, (n, z, y, x).",
+        )
+        self.targets = named(
+            LayerChoice(viewer, lambda x: isinstance(x, Image) and x.ndim in (3, 4), "not known"),
+            f"{_NAME}targets",
+            "The same objects at rest, one for each box, where they are known: the system then\n"
+            "learns to bring objects to rest as these are.",
         )
         self.points = named(
             LayerChoice(viewer, lambda layer: isinstance(layer, Points)),
@@ -94,6 +101,7 @@ class SourceForm(Form):
             "kind": self.add("Learn from", self.kind),
             "image": self.add("Image", self.image),
             "stack": self.add("Boxes", self.stack),
+            "targets": self.add("At rest", self.targets),
             "points": self.add("Points", self.points),
             "level": self.add("Level", self.level),
             "box": self.add("Box size", self.box_size, self.length, self.draw, self.show_boxes),
@@ -109,12 +117,18 @@ class SourceForm(Form):
         kind, layer = self.kind.value, self.image.layer
         self.show_row(self._rows["image"], kind != "stack")
         self.show_row(self._rows["stack"], kind == "stack")
+        self.show_row(self._rows["targets"], kind == "stack" and self._takes_targets)
         self.show_row(self._rows["points"], kind == "points")
         self.show_row(self._rows["box"], kind != "stack")
         several = show_levels(self.level, layer)
         self.show_row(self._rows["level"], kind != "stack" and several)
         self._show_length()
         self.changed.emit()
+
+    def offer_targets(self, offered: bool) -> None:
+        """Offer to choose objects at rest, or don't."""
+        self._takes_targets = offered
+        self.show_row(self._rows["targets"], self.kind.value == "stack" and offered)
 
     def _show_length(self) -> None:
         """Say how long the side of a box is in the image's own unit."""
@@ -129,6 +143,12 @@ class SourceForm(Form):
     def layer(self) -> Any:
         """The image layer that is learned from, or None."""
         return self.stack.layer if self.kind.value == "stack" else self.image.layer
+
+    @property
+    def targets_layer(self) -> Any:
+        """The layer of the objects at rest, where it is wanted and chosen; else None."""
+        wanted = self.kind.value == "stack" and self._takes_targets
+        return self.targets.layer if wanted else None
 
     @property
     def dimensions(self) -> int:
@@ -153,8 +173,10 @@ class SourceForm(Form):
             "units": [str(unit) for unit in layer.units],
         }
         if self.kind.value == "stack":
-            data = layer.data[0] if layer.multiscale else layer.data
-            return Source(str(layer.name), record, stack=data)
+            targets = self.targets_layer
+            if targets is not None:
+                record["targets"] = str(targets.name)
+            return Source(str(layer.name), record, stack=_data(layer), targets=_data(targets))
         plane = plane_of(layer, self._viewer, self.level.value or 0)
         positions = None
         if self.kind.value == "points":
@@ -211,5 +233,12 @@ class SourceForm(Form):
 
     def detach(self) -> None:
         """Listen to the viewer no more."""
-        for choice in (self.image, self.stack, self.points):
+        for choice in (self.image, self.stack, self.targets, self.points):
             choice.detach()
+
+
+def _data(layer: Any) -> Any:
+    """The finest array of an image layer; None of no layer."""
+    if layer is None:
+        return None
+    return layer.data[0] if layer.multiscale else layer.data
