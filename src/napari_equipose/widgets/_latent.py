@@ -17,6 +17,7 @@ from ._latent_colours import colours_by
 from ._latent_encode import Boxes, encode_boxes, encoded_points
 from ._latent_links import GeneratedLayer, Links
 from ._latent_object import ObjectView, Seen, look_at, tell
+from ._latent_parts import add_parts
 from ._latent_plot import LatentPlot
 from ._latent_source import LatentSource
 from ._latent_state import LatentState
@@ -64,6 +65,7 @@ class LatentWidget(Panel):
         self._build()
         self._links = Links(viewer, self.state, self.source, self.plot)
         self._connect()
+        add_parts(self)
         self._on_layer()
 
     def _build(self) -> None:

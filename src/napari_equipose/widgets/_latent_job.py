@@ -51,10 +51,16 @@ class BoxesAt:
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         """Read the box of a row, or the boxes of several."""
         chosen = np.arange(len(self))[rows]
-        some = np.atleast_1d(chosen)
-        names = ("leading", "corners", "rest")
-        boxes = self._places._replace(**{n: getattr(self._places, n)[some] for n in names}).read()
+        boxes = self._at(np.atleast_1d(chosen)).read()
         return boxes[0] if chosen.ndim == 0 else boxes
+
+    def take(self, rows: NDArray[np.int64]) -> "BoxesAt":
+        """Take some of them, unread."""
+        return BoxesAt(self._at(rows))
+
+    def _at(self, rows: NDArray[np.int64]) -> Places:
+        names = ("leading", "corners", "rest")
+        return self._places._replace(**{name: getattr(self._places, name)[rows] for name in names})
 
 
 class Lying(NamedTuple):
@@ -77,6 +83,11 @@ class Lying(NamedTuple):
         """
         places = source.places(rows)
         return cls(BoxesAt(places), source.rotation(rows), places.rest, source.scale(rows))
+
+    def take(self, rows: NDArray[np.int64]) -> "Lying":
+        """Take some of them."""
+        scale = None if self.scale is None else self.scale[rows]
+        return Lying(self.boxes.take(rows), self.rotation[rows], self.translation[rows], scale)
 
 
 def read_boxes(places: Places) -> Generator[Progress, None, NDArray[Any]]:
