@@ -149,7 +149,7 @@ def test_an_interrupt_keeps_the_model_and_resume_goes_on(
         while not checkpoint_path(model).exists() and time.monotonic() < patience:
             time.sleep(0.05)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert f"the best model so far is in {model}" in stderr
@@ -171,7 +171,7 @@ def test_an_interrupt_within_the_first_epoch_leaves_a_model(
         assert "training on" in process.stderr.readline()
         time.sleep(3)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert process.returncode == 130
     assert load_model(model).record["epochs"] == 0
 

@@ -139,7 +139,7 @@ class Room:
         return RunFolder.of(panel._order.output)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(condition, timeout=60_000)
+        self.qtbot.waitUntil(condition, timeout=300_000)
 
     def settle(self) -> None:
         """Wait until no panel has a job, and nothing of one is left."""
