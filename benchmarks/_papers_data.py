@@ -40,6 +40,8 @@ class DataSet(NamedTuple):
     normalisation: Normalisation | None = None
     """Where pixels must stay as they are."""
     turns: Callable[[], Turns] | None = None
+    test_at_rest: Callable[[], NDArray[np.float32]] | None = None
+    """The test images without their poses."""
 
 
 def _posed(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> pd.DataFrame:
@@ -67,7 +69,12 @@ def _digits(train: PosedDigits, test: PosedDigits) -> DataSet:
         )
         return Turns(images.reshape(len(rows), n + 1, *images.shape[1:]), turned, test.labels[rows])
 
-    return DataSet(train.images, test.images, truth, turns=turns)
+    def at_rest() -> NDArray[np.float32]:
+        digits, _ = load_mnist()
+        still = np.zeros(len(test.source)), np.zeros((len(test.source), 2))
+        return turn_pictures(digits[test.source], *still, test.images.shape[-1])
+
+    return DataSet(train.images, test.images, truth, turns=turns, test_at_rest=at_rest)
 
 
 def _mce_digits(shift: float, seed: int) -> DataSet:

@@ -33,6 +33,7 @@ from _report import machine
 
 from napari_equipose._memory import keep_memory
 from napari_equipose.evaluation import (
+    circular_correlation,
     elbo_per_pixel,
     evaluate_tables,
     reconstruct,
@@ -163,6 +164,13 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
     if "resultant_3679" in wanted:
         by_digit = rotation_resultant(error, 1, data.truth["class"]).by_group
         result["resultant_3679"] = float(np.mean([by_digit[digit] for digit in TOLD_APART]))
+    if "circular_correlation_from_rest" in wanted and "rotation" in saved.model.capabilities.infers:
+        assert data.test_at_rest is not None
+        still = finish(encode(saved, data.test_at_rest(), device=device)).rotation
+        turned = np.radians(data.truth["rotation"].to_numpy())
+        result["circular_correlation_from_rest"] = circular_correlation(
+            found.rotation - still, turned
+        )
     if wanted & {"squared_error", "cross_entropy", "elbo_per_pixel"}:
         result |= _drawn(saved, data, bound="elbo_per_pixel" in wanted)
     if wanted & {"rmse_deg", "rmse_3679_deg"}:
