@@ -22,6 +22,7 @@ from ._long_axis import long_axis
 from ._place_back import place_back
 from ._progress import Notice, Progress, Watched, finish
 from ._refinement_plan import RefinementConfig
+from ._rotation_profile import RotationProfile, Symmetry, rotation_profile, suggest_symmetry
 from ._subtomogram_refinement import Refinement, refine
 from ._threshold import calibrate, suggest_threshold
 from ._volume_candidates import VolumeCandidates, propose_in_volume, propose_in_volumes
@@ -45,8 +46,10 @@ __all__ = [
     "Progress",
     "Refinement",
     "RefinementConfig",
+    "RotationProfile",
     "ShellCorrelation",
     "Structures",
+    "Symmetry",
     "VolumeCandidates",
     "VolumeSearch",
     "Watched",
@@ -79,7 +82,9 @@ __all__ = [
     "propose_in_volume",
     "propose_in_volumes",
     "refine",
+    "rotation_profile",
     "search_volume",
+    "suggest_symmetry",
     "suggest_threshold",
     "summarise_classes",
     "threshold_of",

@@ -37,7 +37,7 @@ def draw_content(saved: SavedModel, content: ArrayLike) -> NDArray[np.float32]:
     InputError
         If the content is not that of this model.
     """
-    wanted = _content_of(saved, content)
+    wanted = checked_content(saved, content)
     return np.concatenate([np.zeros((0, *_shape(saved)), np.float32), *_drawn(saved, wanted)])
 
 
@@ -108,7 +108,7 @@ def draw_path(
     InputError
         If the path has no two corners or no two frames, or is none of this model's content.
     """
-    corners = _content_of(saved, contents)
+    corners = checked_content(saved, contents)
     if len(corners) < 2 or frames < 2:
         raise InputError(
             f"a path needs two corners and two frames, got {len(corners)} and {frames}."
@@ -123,7 +123,8 @@ def draw_path(
     return np.concatenate(parts)
 
 
-def _content_of(saved: SavedModel, content: ArrayLike) -> NDArray[np.float64]:
+def checked_content(saved: SavedModel, content: ArrayLike) -> NDArray[np.float64]:
+    """Content (m, k) as numbers, refused where it is not that of this model."""
     values, config = np.asarray(content, np.float64), saved.model.config
     k = config.content_dim + (config.categories if saved.model.capabilities.clusters else 0)
     if values.ndim != 2 or values.shape[1] != k or not np.isfinite(values).all():
