@@ -270,6 +270,9 @@ def test_a_figure_of_shapes_has_words_and_circles_and_the_density_as_a_picture(
 ) -> None:
     plot.set_points(np.random.default_rng(0).normal(size=(n, 2)))
     plot.set_labels("first", "second")
+    plot.set_mode("path")
+    for corner in ((0, 0), (1, 0), (0, 1)):
+        click(plot, corner)
     plot.export(tmp_path / "figure.svg")
     tags = list(ElementTree.parse(tmp_path / "figure.svg").iter())
     words = {(one.text or "").strip() for one in tags if one.tag.endswith("text")}
@@ -278,6 +281,8 @@ def test_a_figure_of_shapes_has_words_and_circles_and_the_density_as_a_picture(
     pictures = [one for one in tags if one.tag.endswith("image")]
     assert len(circles) == n if n <= MOST_DOTS else 0 < len(circles) < n / 10
     assert len(pictures) == (n > MOST_DOTS)
+    lines = [one.get("points", "").split() for one in tags if one.tag.endswith("polyline")]
+    assert sum(len(corners) == 3 for corners in lines) == 2  # the path, light on dark
 
 
 def test_a_figure_of_pixels_is_fine_and_on_white(plot, tmp_path: Path) -> None:

@@ -6,19 +6,20 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QKeyEvent, QPalette, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from ._density import Bounds
 from ._lasso import rows_inside
 from ._plot_export import export_plot
 from ._plot_item import PointsItem
+from ._plot_marks import MarksItem
 from ._plot_view import Mode, PlotView
 
 _REACH = 8  # pixels from a point within which a click is meant for it
 _BETWEEN_HOVERS = 17  # milliseconds
 _MARGIN = 0.04
-_PATH = "#ffd54f"
+_INK = 170  # opacity of the axes
 
 
 class LatentPlot(QWidget):
@@ -51,13 +52,9 @@ class LatentPlot(QWidget):
         self.view.addItem(self.item, ignoreBounds=True)
         self._background = pg.ImageItem(axisOrder="row-major")
         self._background.setZValue(-10)
-        self._ring = pg.ScatterPlotItem(size=15, brush=None)
-        self._path_line = pg.PlotDataItem(
-            pen=pg.mkPen(_PATH, width=2), symbol="o", symbolSize=9, symbolBrush=_PATH
-        )
-        for above, extra in enumerate((self._path_line, self._ring)):
-            extra.setZValue(10 + above)
-            self.view.addItem(extra, ignoreBounds=True)
+        self._marks = MarksItem()
+        self._marks.setZValue(10)
+        self.view.addItem(self._marks, ignoreBounds=True)
         self.view.addItem(self._background, ignoreBounds=True)
         self.current: int | None = None
         self.path = np.zeros((0, 2))
@@ -185,6 +182,20 @@ class LatentPlot(QWidget):
         else:
             super().keyPressEvent(event)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw axes and outlines in the colour of the text about the plot."""
+        super().showEvent(event)
+        self._take_ink()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Do so again when the theme is another."""
+        super().changeEvent(event)
+        if self.isVisible() and event.type() in (
+            QEvent.Type.PaletteChange,
+            QEvent.Type.StyleChange,
+        ):
+            self._take_ink()
+
     def leaveEvent(self, event: QEvent) -> None:
         """Say that the cursor is gone."""
         super().leaveEvent(event)
@@ -202,20 +213,23 @@ class LatentPlot(QWidget):
 
     def _set_path(self, path: NDArray[np.float64]) -> None:
         self.path = path
-        sizes = np.where(np.arange(len(path)) == 0, 14, 9)  # it is seen where it begins
-        self._path_line.setData(path[:, 0], path[:, 1], symbolSize=sizes)
-        self._path_line.setVisible(len(path) > 0)
+        self._marks.set_path(path)
         self.path_changed.emit(path.copy())
 
     def _mark_current(self) -> None:
-        points = self.item.points
-        if self.current is None or not np.isfinite(points.xy[self.current]).all():
-            self._ring.clear()
-            return
-        place = points.xy[[self.current] * 2]
-        self._ring.setData(
-            pos=place, pen=[pg.mkPen("#000000", width=5), pg.mkPen("#ffffff", width=2)]
-        )
+        place = None
+        if self.current is not None and np.isfinite(self.item.points.xy[self.current]).all():
+            x, y = self.item.points.xy[self.current].tolist()
+            place = (x, y)
+        self._marks.set_current(place)
+
+    def _take_ink(self) -> None:
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        self.view.set_ink(ink)
+        ink.setAlpha(_INK)
+        for side in ("bottom", "left"):
+            self.canvas.getAxis(side).setPen(ink)
+            self.canvas.getAxis(side).setTextPen(ink)
 
     def _on_moved(self, scene_place: QPointF) -> None:
         if not self.view.sceneBoundingRect().contains(scene_place):

@@ -9,7 +9,6 @@ from qtpy.QtGui import QColor, QPainterPath, QPolygonF
 from qtpy.QtWidgets import QGraphicsPathItem
 
 Mode = Literal["pan", "lasso", "rectangle", "path"]
-_OUTLINE = "#5ab0ff"
 _CLOSEST = 3  # pixels between two corners of an outline drawn by hand
 
 
@@ -28,13 +27,16 @@ class PlotView(pg.ViewBox):
         self._corners: list[QPointF] = []
         self._drawing = False
         self._outline = QGraphicsPathItem()
-        self._outline.setPen(pg.mkPen(_OUTLINE, width=1.5, style=Qt.PenStyle.DashLine))
-        fill = QColor(_OUTLINE)
-        fill.setAlpha(36)
-        self._outline.setBrush(fill)
         self._outline.setZValue(20)
         self._outline.hide()
         self.addItem(self._outline, ignoreBounds=True)
+
+    def set_ink(self, ink: QColor) -> None:
+        """Draw outlines in a colour."""
+        self._outline.setPen(pg.mkPen(ink, width=1.5, style=Qt.PenStyle.DashLine))
+        fill = QColor(ink)
+        fill.setAlpha(26)
+        self._outline.setBrush(fill)
 
     def set_mode(self, mode: Mode) -> None:
         """Say what a drag does."""
