@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,18 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 from tiny import MODEL
 
+from napari_equipose.geometry import Poses, apply_poses
 from napari_equipose.inference import draw_content
 from napari_equipose.io import read_table
-from napari_equipose.models import MCEVAE, MCEVAEConfig, Normalisation, TargetVAE, save_model
+from napari_equipose.models import (
+    MCEVAE,
+    Capabilities,
+    MCEVAEConfig,
+    Normalisation,
+    SavedModel,
+    TargetVAE,
+    save_model,
+)
 from napari_equipose.simulation import multi_object_scene, shape_pictures
 from napari_equipose.widgets import LatentWidget
 from napari_equipose.widgets._latent_drawn import mosaic, pictures_of
@@ -326,3 +336,73 @@ def test_objects_of_a_grid_lie_row_by_row(shape) -> None:
     assert pictures.shape == (2, 3, 4, 5, 3) if shape[-1] == 3 else (2, 3, 4, 5)
     section = objects[1, 2, 3] if dimensions == 3 else objects[1, 2]
     assert likeness(pictures[1, 2].astype(float), section) > 0.99
+
+
+class TwoPictures(torch.nn.Module):
+    """A model that draws one of two pictures (y, x), by the sign of the content."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        super().__init__()
+        self.pictures = torch.nn.Parameter(torch.from_numpy(pictures).float())
+        side = pictures.shape[-1]
+        self.config = SimpleNamespace(box_size=side, channels=1, content_dim=1)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        nothing: frozenset[str] = frozenset()
+        return Capabilities(
+            dimensions=frozenset({2}), infers=nothing, fully_convolutional=False, clusters=False
+        )
+
+    def generate(self, content: torch.Tensor, poses: Any = None, box_size: Any = None) -> Any:
+        return self.pictures[(content[:, 0] > 0).long()][:, None]
+
+
+def ring(weights: list[float], side: int = 32) -> np.ndarray:
+    """Blobs on a ring, of these weights."""
+    y, x = np.mgrid[:side, :side] - side // 2
+    turns = 2 * np.pi * np.arange(len(weights)) / len(weights)
+    blobs = [
+        weight * np.exp(-((y + 9 * np.sin(turn)) ** 2 + (x - 9 * np.cos(turn)) ** 2) / 8)
+        for weight, turn in zip(weights, turns, strict=True)
+    ]
+    return np.sum(blobs, 0)
+
+
+def test_the_symmetry_of_each_class_is_told_and_shown(viewer, qtbot, home) -> None:
+    pictures = np.stack((ring([1, 1, 1]), ring([1, 0.4, 0])))
+    saved = SavedModel(
+        kind="test", model=TwoPictures(pictures), normalisation=Normalisation(), digest="two"
+    )
+    shelf.put(saved, home / "two.safetensors")
+    rng = np.random.default_rng(0)
+    label, angle = np.arange(36) % 2, rng.uniform(-np.pi, np.pi, 36)
+    places = 20.0 + 40 * np.argwhere(np.ones((6, 6)))
+    turned = apply_poses(
+        torch.from_numpy(pictures[label]).float()[:, None],
+        Poses(torch.from_numpy(angle).float(), torch.zeros(36, 2)),
+    )
+    image = rng.normal(0, 0.3, (240, 240))
+    for place, picture in zip(places.astype(int), turned[:, 0].numpy(), strict=True):
+        image[place[0] - 16 : place[0] + 16, place[1] - 16 : place[1] + 16] += picture
+    viewer.add_image(image, name="rings")
+    features = {"rotation": np.degrees(angle), "content_0": label - 0.5, "class": label}
+    about = {"model": "two", "image": "rings", "box_size": 32}
+    viewer.add_points(places, features=features, metadata={"equipose": about})
+    panel = panel_of(viewer, qtbot)
+    press(qtbot, panel, "symmetry")
+    assert "no object is selected" in messages()[-1]
+    child(panel, "symmetry_of").value = "classes"
+    press(qtbot, panel, "symmetry")
+    first, second = child(panel, "verdict").text().split("<br>")
+    assert "Class 0 look 3-fold symmetric" in first
+    assert "Class 1 look like no symmetry" in second
+    x, y = child(panel, "polar").outlines[0]
+    far = np.hypot(x, y)[:-1] > 0.9
+    assert np.diff(far.astype(int), append=int(far[0])).clip(0).sum() == 3  # petals
+    panel.state.select(label == 0)
+    child(panel, "symmetry_of").value = "selection"
+    press(qtbot, panel, "symmetry")
+    assert "The 18 objects selected look 3-fold symmetric" in child(panel, "verdict").text()
+    panel.state.layer.remove([0])
+    assert not child(panel, "verdict").text()

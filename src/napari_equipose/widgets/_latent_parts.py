@@ -6,6 +6,7 @@ from ._forms import Fold
 from ._latent_classes import ClassesPart
 from ._latent_movie import MoviePart
 from ._latent_selection import SelectionPart
+from ._latent_symmetry import SymmetryPart
 
 
 def add_parts(panel: Any) -> None:
@@ -14,6 +15,7 @@ def add_parts(panel: Any) -> None:
         "Classes": (ClassesPart, "Sort the objects, list the classes, change them by hand."),
         "Selection": (SelectionPart, "What can be done with the objects that are selected."),
         "Grid and path": (MoviePart, "Objects drawn over the map, and along a path through it."),
+        "Symmetry": (SymmetryPart, "Whether objects look the same after a part of a turn."),
     }
     for title, (part, tip) in parts.items():
         name = title.lower().replace(" ", "_")
