@@ -20,6 +20,7 @@ from tiny import typed
 from napari_equipose.inference import finish
 from napari_equipose.io import read_table
 from napari_equipose.models import TargetVAE, load_model
+from napari_equipose.simulation import sample_ecoli
 from napari_equipose.training import RunFolder, read_run, unfinished_run, unfinished_runs
 from napari_equipose.widgets import TrainWidget, _worker
 from napari_equipose.widgets._models import shelf
@@ -41,6 +42,12 @@ def viewer(make_napari_viewer) -> Any:
 
 def open_panel(viewer: Any, name: str) -> Any:
     return viewer.window.add_plugin_dock_widget("napari-equipose", name)[1]
+
+
+def cells(viewer: Any) -> Any:
+    """Add a corner of the sample, in which cells are found sooner."""
+    data, about, _ = sample_ecoli()[0]
+    return viewer.add_image(data[:128, :128], **about)
 
 
 def child(panel: QWidget, name: str) -> Any:
@@ -128,7 +135,7 @@ def test_from_sample_data_to_a_points_layer(make_napari_viewer, qtbot, home) -> 
 
 
 def test_training_stops_half_way_and_resumes(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=12)
     click(qtbot, panel, "equipose.train.start")
     qtbot.waitUntil(lambda: panel.curve.last_epoch >= 3, timeout=300_000)
@@ -150,7 +157,7 @@ def test_training_stops_half_way_and_resumes(viewer, qtbot, home) -> None:
 
 
 def test_a_long_step_in_a_thread_does_not_hold_up_stop(viewer, qtbot, home, monkeypatch) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=6)
     hang, hangs, go_on = threading.Event(), threading.Event(), threading.Event()
     real = TargetVAE.loss
@@ -187,7 +194,7 @@ def test_a_long_step_in_a_thread_does_not_hold_up_stop(viewer, qtbot, home, monk
 
 
 def test_a_run_is_forgotten_when_a_person_means_it(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=12)
     click(qtbot, panel, "equipose.train.start")
     qtbot.waitUntil(lambda: panel.curve.last_epoch >= 2, timeout=300_000)
@@ -221,7 +228,7 @@ def test_a_run_is_forgotten_when_a_person_means_it(viewer, qtbot, home) -> None:
 
 
 def test_a_run_is_resumed_by_another_panel_from_its_file(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     first = tiny(open_panel(viewer, "Train"), epochs=6)
     output = home / "cells.safetensors"
     first.settings.output.line.setText(str(output))
@@ -268,7 +275,7 @@ def test_boxes_are_learned_from_points_and_from_a_stack(viewer, qtbot) -> None:
 
 
 def test_candidates_are_shown_and_can_be_learned_from(viewer, qtbot) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=1)
     click(qtbot, panel, "equipose.train.show_boxes")
     wait(qtbot, panel)
@@ -308,7 +315,7 @@ def test_settings_go_to_a_run_file_and_back(viewer, qtbot, home) -> None:
 
 
 def test_training_goes_on_when_its_layer_is_deleted(viewer, qtbot) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=4)
     click(qtbot, panel, "equipose.train.start")
     viewer.layers.clear()
@@ -353,7 +360,7 @@ def job_threads() -> list[threading.Thread]:
 
 def learning(viewer: Any, qtbot: Any, *, epochs: int, until: int) -> TrainWidget:
     """Open the sample and the panel, and learn until an epoch is done."""
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=epochs)
     click(qtbot, panel, "equipose.train.start")
     qtbot.waitUntil(lambda: panel.curve.last_epoch >= until, timeout=300_000)
@@ -469,7 +476,7 @@ def test_a_sample_is_left_in_its_file_and_an_edited_one_kept(viewer, qtbot, home
 
 
 def test_a_second_job_on_a_device_waits_and_can_be_cancelled(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     tiny_model(viewer, qtbot)
     panel = tiny(open_panel(viewer, "Train"), epochs=10_000)
     click(qtbot, panel, "equipose.train.start")
@@ -490,7 +497,7 @@ def test_a_second_job_on_a_device_waits_and_can_be_cancelled(viewer, qtbot, home
 
 
 def test_a_run_that_is_stopped_while_it_waits_leaves_nothing(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     first, second = tiny(open_panel(viewer, "Train"), epochs=10_000), TrainWidget(viewer)
     qtbot.addWidget(second)
     tiny(second)
@@ -508,7 +515,7 @@ def test_a_run_that_is_stopped_while_it_waits_leaves_nothing(viewer, qtbot, home
 
 
 def test_the_log_tells_the_run_and_is_copied(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"))
     assert not panel.details.isVisibleTo(panel)
     train(qtbot, panel)
@@ -522,7 +529,7 @@ def test_the_log_tells_the_run_and_is_copied(viewer, qtbot, home) -> None:
 
 
 def test_memory_that_runs_out_offers_the_processor(viewer, qtbot, home, monkeypatch) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"))
     monkeypatch.setattr(TrainWidget, "is_on_gpu", True)
     real = TargetVAE.loss
@@ -547,7 +554,7 @@ def test_a_folder_that_is_read_only_is_said(viewer, qtbot, home, monkeypatch) ->
     def touch(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"))
     monkeypatch.setattr(Path, "touch", touch)
     train(qtbot, panel)
@@ -566,7 +573,7 @@ def tiny_model(viewer: Any, qtbot) -> str:
 
 
 def test_a_panel_that_is_closed_stops_its_run(viewer, qtbot) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"), epochs=1000)
     click(qtbot, panel, "equipose.train.start")
     qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=300_000)
@@ -625,7 +632,7 @@ def test_what_is_missing_is_said(viewer, qtbot, home) -> None:
 
 
 def test_a_model_for_grey_images_refuses_colour(viewer, qtbot) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     tiny_model(viewer, qtbot)
     viewer.layers.clear()
     viewer.add_image(RNG.integers(0, 255, (100, 100, 3), np.uint8), rgb=True)
@@ -637,7 +644,7 @@ def test_a_model_for_grey_images_refuses_colour(viewer, qtbot) -> None:
 
 
 def test_our_own_slips_leave_a_log_and_a_panel_that_works(viewer, qtbot, home) -> None:
-    viewer.open_sample("napari-equipose", "ecoli")
+    cells(viewer)
     panel = tiny(open_panel(viewer, "Train"))
 
     def broken() -> Any:
