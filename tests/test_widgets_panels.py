@@ -44,10 +44,13 @@ def open_panel(viewer: Any, name: str) -> Any:
     return viewer.window.add_plugin_dock_widget("napari-equipose", name)[1]
 
 
+def ecoli() -> np.ndarray:
+    """Take a corner of the sample, in which cells are found sooner."""
+    return sample_ecoli()[0][0][:128, :128]
+
+
 def cells(viewer: Any) -> Any:
-    """Add a corner of the sample, in which cells are found sooner."""
-    data, about, _ = sample_ecoli()[0]
-    return viewer.add_image(data[:128, :128], **about)
+    return viewer.add_image(ecoli(), **sample_ecoli()[0][1])
 
 
 def child(panel: QWidget, name: str) -> Any:
@@ -325,8 +328,7 @@ def test_training_goes_on_when_its_layer_is_deleted(viewer, qtbot) -> None:
 
 
 def test_objects_of_a_deleted_layer_still_arrive(viewer, qtbot) -> None:
-    data = tifffile.imread(Path(__file__).parents[1] / "sample_data/ecoli_phase_contrast.tif")
-    viewer.add_image(data, scale=(0.1, 0.1), units=("um", "um"), translate=(3, 4))
+    viewer.add_image(ecoli(), scale=(0.1, 0.1), units=("um", "um"), translate=(3, 4))
     tiny_model(viewer, qtbot)
     detect = open_panel(viewer, "Detect")
     child(detect, "equipose.detect.lowest").setValue(0.01)
@@ -436,10 +438,6 @@ def test_runs_of_an_earlier_session_are_offered_and_need_nothing_but_their_folde
     second.detach()
 
 
-def ecoli() -> np.ndarray:
-    return tifffile.imread(Path(__file__).parents[1] / "sample_data/ecoli_phase_contrast.tif")
-
-
 def test_a_run_keeps_what_it_was_given_whatever_becomes_of_the_layer(viewer, qtbot, home) -> None:
     digests = []
     for harm in (False, True):
@@ -461,7 +459,8 @@ def test_a_run_keeps_what_it_was_given_whatever_becomes_of_the_layer(viewer, qtb
 
 
 def test_a_sample_is_left_in_its_file_and_an_edited_one_kept(viewer, qtbot, home) -> None:
-    path = str(Path(__file__).parents[1] / "sample_data/ecoli_phase_contrast.tif")
+    path = str(home / "cells.tif")
+    tifffile.imwrite(path, ecoli())
     layer = viewer.open(path)[0]
     for _ in range(2):
         panel = tiny(open_panel(viewer, "Train"), epochs=1)
