@@ -19,6 +19,7 @@ from napari_equipose.inference import (
     rotation_profile,
     suggest_symmetry,
 )
+from napari_equipose.inference._symmetric_centre import symmetric_centre
 from napari_equipose.models import Capabilities, Normalisation, SavedModel
 
 SIDE = 32
@@ -61,6 +62,7 @@ class Scene(NamedTuple):
     boxes: NDArray[Any]
     translation: NDArray[Any]
     scale: NDArray[Any]
+    rotation: NDArray[Any]
 
 
 def scene(picture: NDArray[Any], *, n: int = 120, snr: float = 1.0, blur: float = 0.0) -> Scene:
@@ -75,7 +77,9 @@ def scene(picture: NDArray[Any], *, n: int = 120, snr: float = 1.0, blur: float 
     if blur:
         noise = ndimage.gaussian_filter(noise, (0, blur, blur))
     noise *= picture.std() / snr**0.5 / noise.std()
-    return Scene((images + noise).astype(np.float32), shift.numpy(), scale.numpy())
+    return Scene(
+        (images + noise).astype(np.float32), shift.numpy(), scale.numpy(), rotation.numpy()
+    )
 
 
 def saved(picture: NDArray[Any], **more: Any) -> SavedModel:
@@ -118,6 +122,28 @@ def test_the_symmetry_of_objects_in_noise_is_told(
         found = suggest_symmetry(profile(drawn, scene(picture, snr=snr)))
         assert found.fold == fold
         assert found.confidence > 0.9
+
+
+@pytest.mark.parametrize(
+    ("weights", "fold"), [([1, 0.4, 0], 1), ([1, 1], 2), ([1, 1, 1], 3), ([1] * 7, 7)]
+)
+def test_the_middle_of_an_object_need_not_be_the_origin_of_the_model(
+    weights: list[float], fold: int
+) -> None:
+    picture = ndimage.shift(ring(weights), (2.3, -2.6))
+    made = scene(picture, snr=1.0)
+    assert suggest_symmetry(profile(picture, made)).fold == 1  # about the origin it is not alike
+    found = suggest_symmetry(profile(misdrawn(picture), made, rotation=made.rotation))
+    assert found.fold == fold and found.confidence > 0.9
+
+
+def test_the_middle_is_found_where_the_object_was_put() -> None:
+    at = np.array([2.3, -2.6])
+    for weights in ([1, 1], [1, 1, 1], [1] * 7):
+        drawn = torch.from_numpy(ndimage.shift(ring(weights), at)).float()
+        found = symmetric_centre(drawn[None, None])
+        np.testing.assert_allclose(found, at, atol=0.15)
+    assert symmetric_centre(torch.zeros(2, 3, SIDE, SIDE)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("odd", [0.0, 0.5], ids=["one of seven missing", "one of seven faint"])

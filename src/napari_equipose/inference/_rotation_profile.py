@@ -15,6 +15,7 @@ from ..geometry import InputError, Poses, apply_poses, box_centre, smooth_disc_m
 from ..models import SavedModel
 from ._latent_drawings import checked_content
 from ._progress import Progress
+from ._symmetric_centre import symmetric_centre
 
 _BATCH = 50
 _MOST_OBJECTS = 500  # more would hardly change what is said
@@ -58,6 +59,7 @@ def rotation_profile(
     content: ArrayLike,
     translation: ArrayLike,
     *,
+    rotation: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     n_angles: int = 360,
     seed: int = 0,
@@ -74,6 +76,9 @@ def rotation_profile(
         As the model infers it.
     translation : array_like, shape (n, 2)
         Pixels (y, x) from the centre pixel of the box to the object.
+    rotation : array_like, shape (n,), optional
+        Radians, as inferred. With it the objects are turned about the point that they look most
+        symmetric about; without it about the model's origin, which may lie elsewhere in them.
     scale : array_like, shape (n,), optional
         By how much each object is enlarged.
     n_angles : int
@@ -102,7 +107,7 @@ def rotation_profile(
     copy of each box and the fit is that of another; else noise would favour the one angle, of
     several that are equal, that was chosen for its noise. Noise like the box's own, added to one
     copy and taken from the other, makes their noise independent. The rotation that was inferred
-    from the box as it is can therefore not be used.
+    from the box as it is can therefore not be used, but to tell where the middle of the object is.
 
     References
     ----------
@@ -123,12 +128,17 @@ def rotation_profile(
         raise InputError(f"each of {n} boxes needs one content and one translation.")
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(n, min(n, _MOST_OBJECTS), replace=False))
+    centre = torch.zeros(2)
+    if rotation is not None:
+        centre = symmetric_centre(_drawn(saved, torch.from_numpy(contents[rows[:_BATCH]])))
+        poses = Poses(*(torch.from_numpy(np.asarray(x, np.float32)) for x in (rotation, shifts)))
+        shifts = poses.move(torch.from_numpy(sizes)[:, None, None] * centre)[:, 0].numpy()
     parts: list[_Fits] = []
     for first in range(0, len(rows), _BATCH):
         some = rows[first : first + _BATCH]
         raw = np.stack([np.asarray(boxes[row]) for row in some.tolist()])
         told = contents[some], shifts[some], sizes[some]
-        parts.append(_fits(saved, raw, told, n_angles, rng))
+        parts.append(_fits(saved, raw, told, centre, n_angles, rng))
         yield Progress(first + len(some), len(rows), "turning")
     columns: list[NDArray[np.float64]] = [np.concatenate(one) for one in zip(*parts, strict=True)]
     fits, posterior, power = columns
@@ -201,21 +211,21 @@ def _fits(
     saved: SavedModel,
     raw: NDArray[Any],
     told: tuple[NDArray[np.float32], ...],
+    centre: Tensor,
     n_angles: int,
     rng: np.random.Generator,
 ) -> _Fits:
-    """Turn the decoded objects of boxes, of a content, a translation and a scale each."""
-    model: Any = saved.model
+    """Turn the decoded objects of boxes, of a content, a place of the centre and a scale each."""
     content, shift, scale = (torch.from_numpy(values) for values in told)
-    if model.config.channels == 3:
+    if saved.model.config.channels == 3:
         raw = np.moveaxis(raw, -1, 1)
     images = torch.from_numpy(saved.normalisation.of_stack(raw))
     n, side = len(images), images.shape[-1]
     images = images.reshape(n, -1, side, side)
-    device = next(model.parameters()).device
-    drawn = model.generate(content.to(device)).cpu() * smooth_disc_mask(side)
+    drawn = _drawn(saved, content)
     still = Poses(torch.zeros(n), shift)
-    object_ = _polar(drawn, Poses.identity(n), torch.ones(n), n_angles)
+    at_rest = Poses(torch.zeros(n), centre.expand(n, 2))
+    object_ = _polar(drawn, at_rest, torch.ones(n), n_angles)
     seen = _polar(images, still, scale, n_angles)
     # an area each, so that sums over rings are those over pixels
     weight = torch.arange(1, object_.shape[2] + 1)[:, None] * (2 * pi / n_angles)
@@ -223,7 +233,9 @@ def _fits(
     turn = fits.argmax(1) * (2 * pi / n_angles)
     power = fits.amax(1) + (weight * seen.mean(-1, True) * object_).sum((1, 2, 3))
     contrast = power / (weight * object_.square()).sum((1, 2, 3)).clamp(min=1e-9)
-    placed = apply_poses(drawn, still._replace(rotation=turn), scale=scale)
+    aim = still._replace(rotation=turn)
+    origin = aim.move(-scale[:, None, None] * centre)[:, 0]
+    placed = apply_poses(drawn, aim._replace(translation=origin), scale=scale)
     noise = images - contrast[:, None, None, None] * placed
     aside = _polar(_like(noise, rng), still, scale, n_angles)
     products = [_products(part, object_, weight) for part in (seen + aside, seen - aside)]
@@ -232,6 +244,14 @@ def _fits(
     posterior = (laid * (contrast / (2 * variance))[:, None, None]).softmax(2).mean(1)
     numbers = (laid.mean(1), posterior, power)
     return _Fits(*(value.double().numpy() for value in numbers))
+
+
+@torch.no_grad()
+def _drawn(saved: SavedModel, content: Tensor) -> Tensor:
+    """Objects at rest (n, c, y, x), without the corners of their boxes."""
+    model: Any = saved.model
+    drawn: Tensor = model.generate(content.to(next(model.parameters()).device)).cpu()
+    return drawn * smooth_disc_mask(drawn.shape[-1])
 
 
 def _like(noise: Tensor, rng: np.random.Generator) -> Tensor:

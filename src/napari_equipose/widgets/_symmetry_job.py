@@ -49,7 +49,12 @@ def look_for_symmetry(
         some = lying.take(np.flatnonzero(labels == name))
         job = Watched(
             rotation_profile(
-                saved, some.boxes, content[labels == name], some.translation, scale=some.scale
+                saved,
+                some.boxes,
+                content[labels == name],
+                some.translation,
+                rotation=some.rotation,
+                scale=some.scale,
             )
         )
         yield from job
