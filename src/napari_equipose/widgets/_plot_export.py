@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pyqtgraph as pg
-from pyqtgraph.Qt import QtSvg
 from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QImage, QPainter
+from qtpy.QtSvg import QSvgGenerator
 
 from .._files import atomic_path
 from ..geometry import InputError
@@ -43,7 +43,7 @@ def _write_png(canvas: pg.PlotWidget, path: Path) -> None:
 
 
 def _write_svg(canvas: pg.PlotWidget, item: PointsItem, path: Path) -> None:
-    generator = QtSvg.QSvgGenerator()
+    generator = QSvgGenerator()
     generator.setFileName(str(path))
     generator.setSize(canvas.size())
     generator.setViewBox(canvas.rect())

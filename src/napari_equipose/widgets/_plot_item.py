@@ -94,8 +94,9 @@ class PointsItem(pg.GraphicsObject):
         x = target.left() + (points.x - near.x0) * (target.width() / (near.x1 - near.x0))
         y = target.top() + (near.y1 - points.y) * (target.height() / (near.y1 - near.y0))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for centre_x, centre_y, rgb in zip(x, y, points.rgb.T, strict=True):
-            colour = QColor(*(int(level) for level in rgb))
+        rows = zip(x.tolist(), y.tolist(), points.rgb.T.tolist(), strict=True)
+        for centre_x, centre_y, rgb in rows:
+            colour = QColor(*rgb)
             painter.setPen(QPen(colour.darker(180), 0.5))
             painter.setBrush(colour)
             painter.drawEllipse(QPointF(centre_x, centre_y), layer.radius, layer.radius)
