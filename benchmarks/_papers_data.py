@@ -112,6 +112,25 @@ def _hinge(seed: int) -> DataSet:
     return DataSet(images[:cut], images[cut:], truth)
 
 
+def _sprites(seed: int) -> DataSet:
+    """20,000 of the images of dSprites: squares, ellipses and hearts of six sizes, 64 pixels."""
+    path = CACHE / f"dsprites_20000_seed{seed}.npz"
+    if not path.exists():
+        CACHE.mkdir(exist_ok=True)
+        script = str(TOOLS / "gen_dsprites.py")
+        command = [sys.executable, script, str(path), "--subset", "20000", "--seed", str(seed)]
+        subprocess.run(command, check=True, stdout=2)
+    with np.load(path) as made:
+        images, values = made["imgs"].astype(np.float32), made["latents_values"]
+    order = np.random.default_rng([seed, 4]).permutation(len(images))  # they lie by shape
+    known, new = order[:18_000], order[18_000:]
+    shape, size, clockwise, x, y = values[new, 1:].T
+    centre = 15.5 + 32 * np.stack((y, x), 1) - images.shape[1] // 2
+    truth = _posed(-clockwise, centre)
+    truth["class"], truth["size"] = shape.astype(int) - 1, size
+    return DataSet(images[known], images[new], truth)
+
+
 def _ten_digits(seed: int) -> DataSet:
     digits = one_of_each(DATA / "mnist", seed)
     known, new = Instances(digits, 3000, 2 * seed), Instances(digits, 300, 2 * seed + 1)
@@ -139,6 +158,7 @@ DATA_SETS: dict[str, Callable[[int], DataSet]] = {
     "SE(2) MNIST": lambda seed: _mce_digits(7.0, seed),
     "SO(2) MNIST": lambda seed: _mce_digits(0.0, seed),
     "hinge": _hinge,
+    "dSprites": _sprites,
     "ten digits": _ten_digits,
     **{
         f"SNR {snr:g}": (lambda seed, snr=snr: _subtomograms(snr, seed))

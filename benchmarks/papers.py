@@ -4,11 +4,11 @@
         [--budget MINUTES | --steps N] [--slot MINUTES] [--device auto] [--seed 0]
         [--results docs/results]
 
-TABLE is one of target-vae-1, -2, -3, spatial-vae-1, mce-vae, harmony-1, -2. Each system is trained
-for so many minutes, or steps, on each data set, and a row is written into docs/results/TABLE.md and
-TABLE.json when it is measured; rows of other runs stay. A training that is stopped, by hand or at
-the end of a slot, goes on where it was when the same command is given again, so that short slots
-add up. Tables of the same data share the trained models.
+TABLE is one of target-vae-1, -2, -3, -dsprites, spatial-vae-1, mce-vae, harmony-1, -2. Each system
+is trained for so many minutes, or steps, on each data set, and a row is written into TABLE.md and
+TABLE.json in docs/results when it is measured; rows of other runs stay. A training that is stopped,
+by hand or at the end of a slot, goes on where it was when the same command is given again, so that
+short slots add up. Tables of the same data share the trained models.
 """
 
 import argparse
@@ -57,6 +57,8 @@ from napari_equipose.training import (
 
 TOLD_APART = (3, 6, 7, 9)
 """Digits that look like themselves in one rotation only."""
+SHAPES = {0: 4, 1: 2, 2: 1}
+"""Of dSprites, squares, ellipses and hearts: how often each looks the same in a turn."""
 _STEPS = 100
 """Of an epoch, where the steps are counted."""
 _DRAWN = 2_000
@@ -158,12 +160,16 @@ def measured(saved: SavedModel, data: DataSet, table: Table, device: str) -> dic
     result = evaluate_tables(poses, data.truth)
     result |= result.pop("factor_correlation", {})
     wanted = set(table.measures)
-    if wanted & {"resultant_3679", "resultant_modulo_180"}:
+    if wanted & {"resultant_3679", "resultant_modulo_180", "resultant_of_shapes"}:
         error = found.rotation - np.radians(data.truth["rotation"])
         result["resultant_modulo_180"] = rotation_resultant(error, 2).overall
     if "resultant_3679" in wanted:
         by_digit = rotation_resultant(error, 1, data.truth["class"]).by_group
         result["resultant_3679"] = float(np.mean([by_digit[digit] for digit in TOLD_APART]))
+    if "resultant_of_shapes" in wanted:
+        shapes = data.truth["class"].to_numpy()
+        kinds = [rotation_resultant(error[shapes == s], n).overall for s, n in SHAPES.items()]
+        result["resultant_of_shapes"] = float(np.mean(kinds))
     if "circular_correlation_from_rest" in wanted and "rotation" in saved.model.capabilities.infers:
         assert data.test_at_rest is not None
         still = finish(encode(saved, data.test_at_rest(), device=device)).rotation
