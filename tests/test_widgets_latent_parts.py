@@ -122,18 +122,18 @@ def test_objects_are_sorted_listed_and_picked_by_their_class(viewer, qtbot) -> N
     for name in range(3):
         assert len(set(label[3:][found[3:] == name])) == 1
     counts = np.bincount(found[3:])
-    assert [row[:2] for row in cells(panel)] == [
-        ["none", "3"],
-        *([str(name), str(count)] for name, count in enumerate(counts)),
-    ]
+    listed = [[str(name), str(count)] for name, count in enumerate(counts)]
+    assert [row[:2] for row in cells(panel)] == listed
     score = points.features["score"][found == 1].mean()
-    assert cells(panel)[2][2] == f"{score:.3f}"
+    assert cells(panel)[1][2] == f"{score:.3f}"
     np.testing.assert_allclose(points.face_color, class_rgba(found), atol=1e-6)
-    child(panel, "table").selectRow(2)
+    child(panel, "table").selectRow(1)
     np.testing.assert_array_equal(panel.state.selected, found == 1)
     assert panel.state.history.next_undo == "Class 1"
     panel.state.history.undo()
     assert not panel.state.selected.any() and not child(panel, "table").chosen
+    points.shown = True
+    assert cells(panel)[0][:2] == ["none", "3"]
     panel.state.history.undo()
     assert "class" not in points.features and cells(panel) == []
     assert messages() == []
@@ -395,14 +395,14 @@ def test_the_symmetry_of_each_class_is_told_and_shown(viewer, qtbot, home) -> No
     child(panel, "symmetry_of").value = "classes"
     press(qtbot, panel, "symmetry")
     first, second = child(panel, "verdict").text().split("<br>")
-    assert "Class 0 look 3-fold symmetric" in first
-    assert "Class 1 look like no symmetry" in second
+    assert "Class 0: looks 3-fold symmetric" in first
+    assert "Class 1: no symmetry" in second
     x, y = child(panel, "polar").outlines[0]
     far = np.hypot(x, y)[:-1] > 0.9
     assert np.diff(far.astype(int), append=int(far[0])).clip(0).sum() == 3  # petals
     panel.state.select(label == 0)
     child(panel, "symmetry_of").value = "selection"
     press(qtbot, panel, "symmetry")
-    assert "The 18 objects selected look 3-fold symmetric" in child(panel, "verdict").text()
+    assert "18 objects: looks 3-fold symmetric" in child(panel, "verdict").text()
     panel.state.layer.remove([0])
     assert not child(panel, "verdict").text()

@@ -40,8 +40,8 @@ class ClassesPart(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self._form, self.table, self._of_classes):
             layout.addWidget(widget)
-        self._state.classes_changed.connect(self.refresh)
-        self._state.rows_changed.connect(self.refresh)
+        for signal in (self._state.rows_changed, self._state.features_changed):
+            signal.connect(self.refresh)
         self._state.selection_changed.connect(self._on_selection)
         self._source.changed.connect(self._offer_methods)
         self._offer_methods()
@@ -176,45 +176,58 @@ class ClassesPart(QWidget):
         chosen = self.table.chosen
         if chosen:
             names = ", ".join("none" if one == NO_CLASS else str(one) for one in chosen)
-            self._state.select(np.isin(self._state.classes, chosen), "replace", f"Class {names}")
+            self._state.select(self._of(chosen), "replace", f"Class {names}")
+
+    def _of(self, names: list[int]) -> NDArray[np.bool_]:
+        """Objects of some classes that are shown."""
+        return np.asarray(np.isin(self._state.classes, names) & self._state.shown, bool)
 
     def _on_selection(self) -> None:
         """Choose no class where the selection is not what is in those that are chosen."""
-        mask = np.isin(self._state.classes, self.table.chosen)
-        if not np.array_equal(mask, self._state.selected):
+        chosen = self.table.chosen
+        if chosen and not np.array_equal(self._of(chosen), self._state.selected):
             self.table.choose_none()
 
     def refresh(self) -> None:
-        """List the classes there are."""
-        labels = self._state.classes
-        names, counts = np.unique(labels, return_counts=True)
+        """List the classes of what is shown."""
+        shown = self._state.shown
+        names, member, counts = np.unique(
+            self._state.classes[shown], return_inverse=True, return_counts=True
+        )
         self._averages = {
             name: (mask, one)
             for name, (mask, one) in self._averages.items()
-            if np.array_equal(mask, labels == name)
+            if np.array_equal(mask, self._of([name]))
         }
         some = bool((names != NO_CLASS).any())
-        every = zip(names.tolist(), counts.tolist(), strict=True) if some else ()
-        self.table.show_rows([self._row(name, count) for name, count in every])
+        if some:
+            scores = self._mean_scores(shown, member, counts)
+            every = zip(names.tolist(), counts.tolist(), scores.tolist(), strict=True)
+            self.table.show_rows([self._row(*one) for one in every])
+        else:
+            self.table.show_rows([])
         self._offer_classes([name for name in names.tolist() if name != NO_CLASS])
         self._of_classes.setEnabled(some)
         self.as_layer.setEnabled(bool(self._averages))
 
-    def _row(self, name: int, count: int) -> ClassRow:
-        found = self._averages[name][1] if name in self._averages else None
-        length, unit = self._source.voxel
-        detail = np.inf if found is None else found.correlation.resolution() * length
-        text = f"{detail:.3g} {unit}" if np.isfinite(detail) else ""
-        return ClassRow(
-            name, count, self._score(name), text, None if found is None else found.average
-        )
-
-    def _score(self, name: int) -> float:
+    def _mean_scores(
+        self, shown: NDArray[np.bool_], member: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Mean score of each class; nan where that of an object is not known."""
         features = self._state.features
         if "score" not in features:
-            return np.nan
-        score = features["score"].to_numpy(np.float64)[self._state.classes == name]
-        return float(np.nanmean(score)) if np.isfinite(score).any() else np.nan
+            return np.full(len(counts), np.nan)
+        score = features["score"].to_numpy(np.float64, na_value=np.nan)[shown]
+        return np.asarray(np.bincount(member, score) / counts, np.float64)
+
+    def _row(self, name: int, count: int, score: float) -> ClassRow:
+        if name not in self._averages:
+            return ClassRow(name, count, score, "", None)
+        _, found = self._averages[name]
+        length, unit = self._source.voxel
+        detail = found.correlation.resolution() * length
+        text = f"{detail:.3g} {unit}" if np.isfinite(detail) else "none"
+        return ClassRow(name, count, score, text, found.average)
 
     def _offer_classes(self, names: list[int]) -> None:
         chosen = self.into.value
@@ -228,7 +241,7 @@ class ClassesPart(QWidget):
         self.into.blockSignals(False)
 
     def _average(self) -> None:
-        labels = self._state.classes.copy()
+        labels = np.where(self._state.shown, self._state.classes, NO_CLASS)
         rows = np.flatnonzero(labels != NO_CLASS)
         try:
             lying = Lying.of(self._source, rows)

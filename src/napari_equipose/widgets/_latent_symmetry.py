@@ -143,7 +143,7 @@ class SymmetryPart(QWidget):
         """Class of each object, and the rows that are asked about."""
         state = self._state
         if self.which.value == "classes":
-            labels = state.classes
+            labels = np.where(state.shown, state.classes, NO_CLASS)
             if not (labels != NO_CLASS).any():
                 raise InputError("there are no classes yet; sort the objects first.")
         else:
@@ -161,9 +161,9 @@ class SymmetryPart(QWidget):
         )
         lines = []
         for one, colour in zip(found, colours, strict=True):
-            name = f"Class {one.label}" if each else f"The {one.n} objects selected"
+            name = f"Class {one.label}" if each else f"{one.n} objects"
             lines.append(
-                f"<span style='color: {colour.name()}'>●</span> {name} {say_symmetry(one)}"
+                f"<span style='color: {colour.name()}'>●</span> {name}: {say_symmetry(one)}"
             )
         self.verdict.setText("<br>".join(lines))
         self.polar.show()
@@ -175,7 +175,7 @@ def say_symmetry(one: ClassSymmetry) -> str:
     fold, sure = one.symmetry
     likely = "almost surely" if sure > 0.99 else f"with {sure:.0%} by the noise"
     if fold == 0:
-        return "look round, or show too little to tell."
+        return "round, or too little is seen to tell"
     if fold == 1:
-        return f"look like no symmetry, {likely}."
-    return f"look {fold}-fold symmetric, {likely}."
+        return f"no symmetry, {likely}"
+    return f"looks {fold}-fold symmetric, {likely}"
