@@ -21,7 +21,7 @@ from tiny import MODEL
 
 from napari_equipose.inference import bring_to_rest, draw_content, encode, finish
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, save_model
-from napari_equipose.widgets import _latent_object
+from napari_equipose.widgets import LatentWidget, _latent_object
 from napari_equipose.widgets._latent_colours import colours_by
 from napari_equipose.widgets._latent_source import LatentSource
 from napari_equipose.widgets._latent_state import NO_CLASS, LatentState, Step
@@ -36,6 +36,13 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def open_panel(viewer: Any) -> Any:
     return viewer.window.add_plugin_dock_widget("napari-equipose", "Latent space")[1]
+
+
+def panel_of(viewer: ViewerModel, qtbot) -> LatentWidget:
+    """The panel alone: what needs no window of napari is quicker without."""
+    panel = LatentWidget(viewer)
+    qtbot.addWidget(panel, before_close_func=LatentWidget.detach)
+    return panel
 
 
 def child(panel: QWidget, name: str) -> Any:
@@ -272,7 +279,7 @@ def test_the_panel_survives_the_closing_of_the_viewer(make_napari_viewer, qtbot,
         assert not one.is_alive()
 
 
-def test_edits_of_the_panels_own_keep_the_history_and_go_back(make_napari_viewer) -> None:
+def test_edits_of_the_panels_own_keep_the_history_and_go_back() -> None:
     viewer = ViewerModel()
     points = some_points(viewer)
     state = LatentState()
@@ -363,19 +370,20 @@ def test_boxes_come_from_the_level_and_the_slice_that_objects_were_found_in() ->
     np.testing.assert_allclose(source.translation([0]), 0, atol=1e-9)
 
 
-def test_the_model_is_the_one_that_the_layers_record_names(make_napari_viewer, home) -> None:
+def test_the_model_is_the_one_that_the_layers_record_names(qtbot, home) -> None:
     saved = tiny_model(home, "first")
     shelf.clear()  # another session; its file is still in the run folder
     tiny_model(home, "second", seed=1)
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     points = some_points(viewer)
     points.metadata["equipose"] = {"model": saved.digest, "model_name": "first"}
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     assert panel.source.saved.digest == saved.digest and panel.source.model_name == "first"
     tiny_model(home, "third", seed=2)  # trained meanwhile: it is none of these contents
     assert panel.source.model_name == "first"
     panel.load_model(home / "equipose" / "second.safetensors")
     assert "second is not the model" in messages()[-1]
+    assert panel.source.model_name == "first"
     points.metadata["equipose"] = {"model": "gone", "model_name": "lost"}
     viewer.layers.selection.clear()
     viewer.layers.remove(points)
@@ -384,12 +392,12 @@ def test_the_model_is_the_one_that_the_layers_record_names(make_napari_viewer, h
 
 
 def test_the_object_under_the_cursor_is_drawn_in_a_thread_the_latest_alone(
-    make_napari_viewer, qtbot, home, monkeypatch
+    qtbot, home, monkeypatch
 ) -> None:
     saved = tiny_model(home)
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     some_points(viewer)
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     drawn: list[Any] = []
     panel.object.generated.connect(drawn.append)
     threads, waiting = [], threading.Event()
@@ -420,6 +428,7 @@ def test_the_object_under_the_cursor_is_drawn_in_a_thread_the_latest_alone(
     panel.plot.hovered.emit(*places[3])
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     layer = viewer.layers[-1]
+    assert viewer.layers.selection.active is viewer.layers[0]  # its tools are still at hand
     panel.plot.hovered.emit(*places[4])
     qtbot.waitUntil(lambda: len(drawn) == 4)
     np.testing.assert_array_equal(layer.data, drawn[3])
@@ -432,24 +441,22 @@ def test_the_object_under_the_cursor_is_drawn_in_a_thread_the_latest_alone(
     assert messages() == []
 
 
-def test_contents_of_another_width_are_refused_in_words(make_napari_viewer, qtbot, home) -> None:
+def test_contents_of_another_width_are_refused_in_words(qtbot, home) -> None:
     tiny_model(home)
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     some_points(viewer, k=5)
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     assert panel.map.labels[0].startswith("component 1")
     panel.plot.hovered.emit(0.0, 0.0)
     qtbot.waitUntil(lambda: "choose the model" in panel.object.about.text())
 
 
-def test_boxes_are_encoded_and_become_objects_in_their_stack(
-    make_napari_viewer, qtbot, home
-) -> None:
+def test_boxes_are_encoded_and_become_objects_in_their_stack(qtbot, home) -> None:
     saved = tiny_model(home)
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     boxes = np.random.default_rng(0).normal(size=(12, 16, 16)).astype(np.float32)
     image = viewer.add_image(boxes, name="boxes", scale=(1, 3, 3), units=("pixel", "nm", "nm"))
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     assert child(panel, "source").value == "stack" and child(panel, "start").text() == "Encode"
     click(qtbot, panel, "start")
     qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
@@ -468,10 +475,10 @@ def test_boxes_are_encoded_and_become_objects_in_their_stack(
     np.testing.assert_allclose(panel.source.rotation([3]), found.rotation[[3]], atol=1e-5)
 
 
-def test_maps_are_laid_out_in_a_job_or_at_once(make_napari_viewer, qtbot) -> None:
-    viewer = make_napari_viewer()
+def test_maps_are_laid_out_in_a_job_or_at_once(qtbot) -> None:
+    viewer = ViewerModel()
     points = some_points(viewer, 60, k=4)
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     method, start = child(panel, "map"), child(panel, "start")
     assert method.value == "pca" and not start.isEnabled()
     found = panel.map.coordinates
@@ -494,10 +501,10 @@ def test_maps_are_laid_out_in_a_job_or_at_once(make_napari_viewer, qtbot) -> Non
     assert messages() == []
 
 
-def test_a_result_about_rows_that_have_gone_is_not_used(make_napari_viewer, qtbot) -> None:
-    viewer = make_napari_viewer()
+def test_a_result_about_rows_that_have_gone_is_not_used(qtbot) -> None:
+    viewer = ViewerModel()
     points = some_points(viewer)
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     used: list[int] = []
     go_on = threading.Event()
 
@@ -518,7 +525,7 @@ def test_a_result_about_rows_that_have_gone_is_not_used(make_napari_viewer, qtbo
     assert used == [1]
 
 
-def test_colours_of_features_tell_them_apart(make_napari_viewer) -> None:
+def test_colours_of_features_tell_them_apart(qtbot) -> None:
     features = table(
         8,
         word=["a", "b", None, "a", "c", "b", "a", "c"],
@@ -546,9 +553,9 @@ def test_colours_of_features_tell_them_apart(make_napari_viewer) -> None:
     assert len(np.unique(rgb, axis=0)) == 4 and (rgb[0] == rgb[3]).all()
     assert [text for text, _ in colours_by(features, "half")[1].entries] == ["0", "1"]
     assert [text for text, _ in colours_by(features, "flag")[1].entries] == ["False", "True"]
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     points = viewer.add_points(np.zeros((8, 2)), features=features, face_color="red")
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     assert child(panel, "colour").value == "class"
     np.testing.assert_allclose(points.face_color, [(1, 0, 0, 1)] * 8)  # until it is asked for
     choice = child(panel, "colour")
@@ -558,20 +565,20 @@ def test_colours_of_features_tell_them_apart(make_napari_viewer) -> None:
     np.testing.assert_array_equal(panel.plot.item.points._rgb, rgb)
 
 
-def test_hidden_objects_are_neither_shown_nor_selected(make_napari_viewer, qtbot) -> None:
-    viewer = make_napari_viewer()
+def test_hidden_objects_are_neither_shown_nor_selected(qtbot) -> None:
+    viewer = ViewerModel()
     points = some_points(viewer)
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     points.shown = np.arange(40) >= 10
     panel.plot.lassoed.emit(np.ones(40, bool), "replace")
     assert set(points.selected_data) == set(range(10, 40))
     assert not panel.plot.item.points.drawn[:10].any()
 
 
-def test_the_figure_is_written_or_refused_in_words(make_napari_viewer, tmp_path) -> None:
-    viewer = make_napari_viewer()
+def test_the_figure_is_written_or_refused_in_words(qtbot, tmp_path) -> None:
+    viewer = ViewerModel()
     some_points(viewer)
-    panel = open_panel(viewer)
+    panel = panel_of(viewer, qtbot)
     panel.save_figure(tmp_path / "figure.svg")
     assert "content_0" in (tmp_path / "figure.svg").read_text()
     panel.save_figure(tmp_path / "figure.gif")

@@ -1,37 +1,34 @@
 """The Latent space panel: what objects look like, as a map that one can walk in."""
 
-from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from ..geometry import InputError
-from ..inference import LatentMap, Progress, finish, latent_dimensions, latent_map
-from ..models import choose_device
+from ..inference import LatentMap, finish, latent_dimensions, latent_map
 from ._forms import Form
 from ._latent_bar import ColourChoice, MapChoice, ToolBar
 from ._latent_colours import colours_by
 from ._latent_encode import Boxes, encode_boxes, encoded_points
 from ._latent_links import GeneratedLayer, Links
 from ._latent_object import ObjectView, Seen, look_at, tell
+from ._latent_panel import PartsPanel
 from ._latent_parts import add_parts
 from ._latent_plot import LatentPlot
 from ._latent_source import LatentSource
 from ._latent_state import LatentState
 from ._model_choice import ask_for_model
 from ._models import shelf
-from ._panel import Panel, short
-from ._preferences import read_preferences
-from ._worker import Ending
+from ._panel import short
 
 if TYPE_CHECKING:
     import napari
 
 
-class LatentWidget(Panel):
+class LatentWidget(PartsPanel):
     """A map of what objects look like, bound to where they are.
 
     Parameters
@@ -50,18 +47,14 @@ class LatentWidget(Panel):
         self.source = LatentSource(viewer)
         self.plot = LatentPlot()
         self.map: LatentMap | None = None
-        self.parts: list[Any] = []
-        """Those below the plot that want to know of jobs, and of the end."""
         self.maps, self.colours = MapChoice(), ColourChoice()
         self.tools = ToolBar(self.state.history)
         self.object = ObjectView()
         self._generated = GeneratedLayer(viewer)
-        self._device: str | None = None
-        self._then: Callable[[Any], None] | None = None
-        self._show: Callable[[Any], None] | None = None
-        self._version = 0
         self._laid: tuple[str, int] | None = None
         """Method and version of the rows of the map that is shown."""
+        self._of: Any = None
+        """Identity of the layer whose map is shown."""
         self._build()
         self._links = Links(viewer, self.state, self.source, self.plot)
         self._connect()
@@ -112,7 +105,7 @@ class LatentWidget(Panel):
 
     def _on_rows(self) -> None:
         """Show other objects."""
-        self._version += 1
+        self.version += 1
         self.maps.offer(self.state.content.shape[1])
         self.colours.offer(self.state.features, anew=True)
         self._lay_out()
@@ -154,7 +147,7 @@ class LatentWidget(Panel):
         """Show the map that is chosen, or PCA where that takes a while; say whether it does."""
         content, method = self.state.content, self.maps.method.value
         takes_long = method in ("umap", "t-sne") and content.shape[1] > 1
-        if self._laid != (method, self._version):
+        if self._laid != (method, self.version):
             self._laid = None
         if not content.size:
             self._show_map(None)
@@ -166,7 +159,9 @@ class LatentWidget(Panel):
         return takes_long and self._laid is None
 
     def _show_map(self, found: LatentMap | None) -> None:
+        of = None if self.state.layer is None else self.state.layer.unique_id
         same = self.map is not None and found is not None and self.map.labels == found.labels
+        same, self._of = same and of == self._of, of
         self.map = found
         nowhere = np.full((len(self.state), 2), np.nan)
         places = nowhere if found is None else found.coordinates
@@ -180,7 +175,7 @@ class LatentWidget(Panel):
         if self.source.of_stack:
             self._encode()
             return
-        method, version = self.maps.method.value, self._version
+        method, version = self.maps.method.value, self.version
         if method in ("umap", "t-sne") and len(self.state):
             work = latent_map(self.state.content, method)
 
@@ -198,7 +193,7 @@ class LatentWidget(Panel):
                 raise InputError("choose the model that is to encode the boxes, or load one.")
             saved, name = source.saved, source.model_name
             boxes = Boxes.of(source.stack.layer)
-            device = self._device or read_preferences().device
+            device = self.device
             work = encode_boxes(saved, boxes, device)
         except Exception as error:
             self.refuse(error)
@@ -269,8 +264,9 @@ class LatentWidget(Panel):
         except Exception as error:
             self.refuse(error)
             return
-        self.source.model.value = name
-        if self.source.model.value != name:
+        if self.source.model.can_choose(name):
+            self.source.model.value = name
+        else:
             self.say(f"{name} is not the model of what is chosen.")
 
     def _ask_where_to_save(self) -> None:
@@ -287,73 +283,6 @@ class LatentWidget(Panel):
             return
         self.say(f"The figure is in {short(path)}")
 
-    # Jobs
-
-    def do(
-        self,
-        title: str,
-        work: Generator[Any, None, Any],
-        then: Callable[[Any], None],
-        show: Callable[[Any], None] | None = None,
-        *,
-        about_rows: bool = True,
-    ) -> None:
-        """Run a generator as the panel's one job.
-
-        Parameters
-        ----------
-        title : str
-        work : generator
-        then : callable
-            Takes what it returns, if it comes to its end.
-        show : callable, optional
-            Takes what it reports, but for `Progress`, which the panel shows.
-        about_rows : bool
-            Whether the result is worth nothing once rows have come or gone.
-        """
-        if self.is_running:
-            work.close()
-            self.say("Wait for what is running, or press Stop.")
-            return
-        version = self._version
-
-        def then_if_same(result: Any) -> None:
-            if about_rows and version != self._version:
-                self.say(f"The objects were changed meanwhile, so this is of no use: {title}.")
-            else:
-                then(result)
-
-        self._then, self._show = then_if_same, show
-        self.run_job(title, work)
-
-    def show_report(self, report: Any) -> None:
-        """Show how far the job is."""
-        if isinstance(report, Progress):
-            done = report.done / max(report.total, 1)
-            self.show_progress(done, f"{report.message.capitalize()} …")
-        elif self._show is not None:
-            self._show(report)
-
-    def show_end(self, ending: Ending) -> None:
-        """Hand on the result."""
-        then, self._then, self._show = self._then, None, None
-        if ending.state == "stopped":
-            self.show_progress(0, "Stopped; nothing was changed.")
-        elif ending.state == "done" and then is not None:
-            self.show_progress(1, "")
-            then(ending.result)
-        self._device = None
-
-    @property
-    def is_on_gpu(self) -> bool:
-        """Whether the last job was on another device than the processor."""
-        return choose_device(self._device or read_preferences().device).type != "cpu"
-
-    def run_on_cpu(self) -> None:
-        """Encode on the processor: of all that is done here, that alone fills a GPU."""
-        self._device = "cpu"
-        self._start()
-
     def offer(self) -> None:
         """Offer what can be done now."""
         self._offer()
@@ -363,9 +292,6 @@ class LatentWidget(Panel):
         super().set_running(running)
         for form in (self.source, self.maps):
             form.setEnabled(not running)
-        for part in self.parts:
-            if hasattr(part, "set_running"):
-                part.set_running(running)
         self._offer()
 
     def detach(self) -> None:
@@ -374,11 +300,3 @@ class LatentWidget(Panel):
         self.object.stop()
         self.state.detach()
         self.source.detach()
-        for part in self.parts:
-            if hasattr(part, "detach"):
-                part.detach()
-
-    def add_part(self, part: QWidget) -> None:
-        """Add a part below the object."""
-        self.parts.append(part)
-        self.body.insertWidget(self.body.count() - 1, part)

@@ -12,6 +12,8 @@ from ._latent_state import LatentState
 from ._layers import unit_ratios
 
 _LEAST = 48.0  # pixels of the screen that the box of an object fills at least
+_MANY = 2_000
+"""Of so many that are selected the layer makes much more work; the plot shows them before it."""
 _GENERATED = "generated object"
 
 
@@ -88,6 +90,8 @@ class Links:
         selected = self._state.selected
         self._plot.set_selected(selected)
         rows = np.flatnonzero(selected)
+        if len(rows) > _MANY:
+            self._plot.canvas.viewport().repaint()
         if len(rows) == 1:
             self._state.select_current(int(rows[0]))
 
@@ -123,7 +127,9 @@ class GeneratedLayer:
         if layer is None or layer not in self._viewer.layers or layer.data.shape != drawn.shape:
             self.take_away()
             layer = self._made(drawn, dimensions, voxel, image)
+            active = self._viewer.layers.selection.active
             self._viewer.add_layer(layer)
+            self._viewer.layers.selection.active = active  # whose tools a person is at
             self._layer = ref(layer)
         shown = drawn
         if layer.rgb:

@@ -17,6 +17,7 @@ from ._latest import Latest
 from ._pictures import PictureRow, grey_levels, sections
 
 _NAME = "equipose.latent."
+_WITHIN = (0.5, 99.5)  # percentiles of what is drawn, from black to white
 _TELLS = ("class", "score", "rotation", "rot", "tilt", "psi")
 
 
@@ -63,7 +64,7 @@ class ObjectView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._live, self._object = Latest("drawing"), Latest("looking at an object")
-        self._range: tuple[float, float] | None = None
+        self._widest = 0.0
         self.live, self.three = PictureRow(1), [PictureRow(1) for _ in range(3)]
         self.live.setMinimumHeight(96)
         self.about = QLabel()
@@ -110,7 +111,7 @@ class ObjectView(QWidget):
         """Show no object, and nothing that is drawn: they are others now."""
         self._live.forget()
         self._object.forget()
-        self._range = None
+        self._widest = 0.0
         self.live.show_pictures([])
         self.show_none()
 
@@ -136,11 +137,10 @@ class ObjectView(QWidget):
         return self._live.is_idle and self._object.is_idle
 
     def _show_live(self, drawn: NDArray[Any]) -> None:
-        low, high = float(drawn.min()), float(drawn.max())
-        if self._range is not None:  # one for all, so that the picture does not flicker
-            low, high = min(low, self._range[0]), max(high, self._range[1])
-        self._range = low, high
-        scale = 255 / max(high - low, 1e-12)
+        low, high = np.percentile(drawn, _WITHIN)
+        self._widest = max(self._widest, float(high - low))
+        # What is faint beside all that was drawn before looks faint.
+        scale = 255 / max(float(high - low), self._widest / 3, 1e-12)
         parts = [(part - low) * scale for part in sections(drawn)]
         self.live.show_pictures([np.clip(part, 0, 255).astype(np.uint8) for part in parts])
         self.generated.emit(drawn)
