@@ -107,6 +107,15 @@ def test_each_point_that_stands_alone_is_a_dot_over_the_density() -> None:
     assert (away < 1e-5).all()
 
 
+def test_dots_become_rarer_where_points_have_many_neighbours() -> None:
+    numbers = []
+    for n in (2, 3, 6):
+        xy = np.random.default_rng(n).random((n * MOST_DOTS, 2))
+        (layer,) = points_of(xy, RED).layers(UNIT, (500, 500))
+        numbers.append(len(layer.dots.x))
+    assert MOST_DOTS / 4 > numbers[0] > 1.5 * numbers[1] > 3 * numbers[2] > 0
+
+
 @pytest.mark.parametrize("share", [0.9, 0.2])
 def test_points_out_of_view_leave_no_trace(share: float) -> None:
     n = 3 * MOST_DOTS
