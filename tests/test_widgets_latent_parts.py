@@ -240,7 +240,7 @@ def test_what_is_selected_is_kept_copied_cut_averaged_and_written(viewer, qtbot,
     average = viewer.layers[-1]
     assert average.data.shape == (1, SIDE, SIDE) and "the halves agree" in panel.status.text()
     assert average.metadata["equipose"]["rows"] == rows.tolist()
-    part = panel.parts[1].content
+    part = panel.parts[1]
     part.save_table(tmp_path / "some.csv")
     assert len(read_table(tmp_path / "some.csv")) == len(rows)
     press(qtbot, panel, "keep")
@@ -278,7 +278,7 @@ def test_a_grid_of_drawn_objects_lies_behind_the_points_and_beside_the_image(
     child(panel, "grid").setValue(3)
     child(panel, "behind").setChecked(True)
     qtbot.waitUntil(lambda: not panel.is_running)
-    part = panel.parts[2].content
+    part = panel.parts[2]
     grid = part._grid_drawn
     x0, x1, y0, y1 = grid.bounds
     low, high = np.percentile(panel.map.coordinates, (1, 99), axis=0)
