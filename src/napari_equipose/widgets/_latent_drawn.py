@@ -84,6 +84,7 @@ def grid_layer(grid: Grid, voxel: tuple[float, str], name: str, about: dict[str,
         units=(unit,) * grid.dimensions,
         axis_labels=tuple("zyx"[-grid.dimensions :]),
         contrast_limits=None if colour else limits_of(data),
+        interpolation2d="linear",
         metadata={"equipose": about | {"bounds": list(grid.bounds)}},
     )
 
@@ -99,6 +100,7 @@ def movie_layer(
     colour = frames.ndim == dimensions + 2
     layer = stack_of(_shown(frames, colour), voxel, dimensions, name, about)
     layer.axis_labels = ("frame", *layer.axis_labels[1:])
+    layer.interpolation2d = "linear"
     return layer
 
 
