@@ -156,6 +156,7 @@ def test_drawing_around_a_cluster_of_the_sample_selects_the_objects_of_its_class
     # what the viewer selects is selected in the plot
     truth.selected_data = {3, 7}
     assert panel.state.selected.sum() == 2
+    assert child(panel, "status").text() == f"{len(kinds)} objects, 2 selected"
     np.testing.assert_array_equal(panel.plot.item.points._selected, panel.state.selected)
     # and steps can be taken back, by key or button
     panel.plot.setFocus()

@@ -27,6 +27,8 @@ from ._panel import short
 if TYPE_CHECKING:
     import napari
 
+_BEGIN = "Detect and Align make objects to show; or choose boxes and a model, and press Encode."
+
 
 class LatentWidget(PartsPanel):
     """A map of what objects look like, bound to where they are.
@@ -60,6 +62,9 @@ class LatentWidget(PartsPanel):
         self._connect()
         add_parts(self)
         self._on_layer()
+        if self.state.layer is None:
+            self._on_rows()
+            self.status.setText(_BEGIN)
 
     def _build(self) -> None:
         for control, name in ((self.plot, "plot"), (self.object, "object")):
@@ -83,6 +88,7 @@ class LatentWidget(PartsPanel):
         state.rows_changed.connect(self._on_rows)
         state.features_changed.connect(self._on_features)
         state.classes_changed.connect(self._on_classes)
+        state.selection_changed.connect(self._count)
         state.current_changed.connect(self._look)
         self.maps.changed.connect(self._on_map_choice)
         self.colours.picked.connect(self._on_colour)
@@ -113,6 +119,13 @@ class LatentWidget(PartsPanel):
         self.plot.set_selected(self.state.selected)
         self.plot.set_current(None)
         self.object.show_none()
+        self._count()
+
+    def _count(self) -> None:
+        """Say how many objects there are, and how many are selected."""
+        n, selected = len(self.state), int(self.state.selected.sum())
+        if n and not self.is_running:
+            self.status.setText(f"{n} objects, {selected} selected" if selected else f"{n} objects")
 
     def _on_features(self) -> None:
         self.colours.offer(self.state.features, anew=False)

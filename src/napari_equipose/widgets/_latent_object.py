@@ -14,7 +14,7 @@ from ..models import SavedModel
 from ._forms import named
 from ._latent_boxes import Places
 from ._latest import Latest
-from ._pictures import PictureRow, grey_levels, sections
+from ._pictures import PictureRow, grey_levels
 
 _NAME = "equipose.latent."
 _WITHIN = (0.5, 99.5)  # percentiles of what is drawn, from black to white
@@ -137,12 +137,12 @@ class ObjectView(QWidget):
         return self._live.is_idle and self._object.is_idle
 
     def _show_live(self, drawn: NDArray[Any]) -> None:
-        low, high = np.percentile(drawn, _WITHIN)
+        picture = _flat(drawn)
+        low, high = np.percentile(picture, _WITHIN)
         self._widest = max(self._widest, float(high - low))
         # What is faint beside all that was drawn before looks faint.
         scale = 255 / max(float(high - low), self._widest / 3, 1e-12)
-        parts = [(part - low) * scale for part in sections(drawn)]
-        self.live.show_pictures([np.clip(part, 0, 255).astype(np.uint8) for part in parts])
+        self.live.show_pictures([np.clip((picture - low) * scale, 0, 255).astype(np.uint8)])
         self.generated.emit(drawn)
 
     def _show_object(self, seen: Seen) -> None:

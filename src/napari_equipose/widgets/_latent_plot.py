@@ -45,6 +45,8 @@ class LatentPlot(QWidget):
         self.view = PlotView()
         self.canvas = pg.PlotWidget(background=None, viewBox=self.view)
         self.canvas.hideButtons()
+        for side in ("bottom", "left"):  # a content has no unit to put a prefix before
+            self.canvas.getPlotItem().getAxis(side).enableAutoSIPrefix(False)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.item = PointsItem()

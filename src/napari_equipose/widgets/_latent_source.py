@@ -8,7 +8,7 @@ import pandas as pd
 from napari.layers import Image
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
 
 from ..geometry import InputError
 from ..models import SavedModel, read_metadata
@@ -42,7 +42,7 @@ class LatentSource(Form):
         super().__init__()
         self._viewer = viewer
         self.kind = named(
-            Choice({"objects (points)": "points", "boxes (a stack)": "stack"}),
+            Choice({"objects": "points", "boxes": "stack"}),
             f"{_NAME}source",
             "objects: a points layer that Detect, Align or this panel has made, or any with\n"
             "features content_0, content_1, ...\n"
@@ -74,12 +74,9 @@ class LatentSource(Form):
         )
         self.about = QLabel()
         self.about.setWordWrap(True)
-        self.add("Show", self.kind)
-        self._rows = {
-            "points": self.add("Objects", self.points),
-            "stack": self.add("Boxes", self.stack),
-            "image": self.add("Image", self.image),
-        }
+        self.kind.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.add("Show", self.kind, self.points, self.stack)
+        self._image_row = self.add("Image", self.image)
         self.add("Model", self.model, self.load)
         self._grid.addRow("", self.about)
         self.kind.currentIndexChanged.connect(self._show_rows)
@@ -107,8 +104,9 @@ class LatentSource(Form):
         self.points.value = layer.unique_id
 
     def _show_rows(self) -> None:
-        for name, row in self._rows.items():
-            self.show_row(row, (name == "stack") == self.of_stack)
+        self.points.setVisible(not self.of_stack)
+        self.stack.setVisible(self.of_stack)
+        self.show_row(self._image_row, not self.of_stack)
         self.model.refresh()
         named_there = None if self.of_stack else self._recorded_model()
         if named_there is not None:

@@ -125,6 +125,7 @@ class LatentState:
                 event.connect(self._look)
             layer.selected_data.events.items_changed.connect(self._look_at_selection)
             self._take(layer)
+            self._shown = np.array(layer.shown, bool)
             self._selected = self._selected_in(layer)
         self.history.clear()
         for signal in (self.rows_changed, self.selection_changed, self.current_changed):
@@ -274,7 +275,10 @@ class LatentState:
         if layer is None or self._own or str(getattr(event, "action", "")).endswith("ing"):
             return
         content, classes, shown, table = self._content, self._classes, self._shown, self._table
-        self._take(layer)
+        only_drawn = event is not None and event.type == "set_data"
+        if not (only_drawn and table is layer.features and len(layer.data) == len(self)):
+            self._take(layer)
+        self._shown = np.array(layer.shown, bool)
         rows = content.shape != self._content.shape
         rows = rows or not np.array_equal(content, self._content, equal_nan=True)
         if rows:
@@ -285,7 +289,7 @@ class LatentState:
             self.rows_changed.emit()
         if rows or not np.array_equal(classes, self._classes):
             self.classes_changed.emit()
-        told = table is not self._table or (event is not None and event.type != "set_data")
+        told = table is not self._table or (event is not None and not only_drawn)
         if rows or told or not np.array_equal(shown, self._shown):
             self.features_changed.emit()
         if rows:
@@ -308,7 +312,6 @@ class LatentState:
         features = self._table = layer.features
         self._content = content_of(features).reshape(len(layer.data), -1)
         self._classes = classes_of(features, len(layer.data))
-        self._shown = np.array(layer.shown, bool)
 
     @staticmethod
     def _selected_in(layer: Any) -> NDArray[np.bool_]:
