@@ -10,7 +10,7 @@ from napari.layers import Points, Vectors
 
 from napari_equipose.geometry import InputError
 from napari_equipose.inference import ClassAverage, ShellCorrelation
-from napari_equipose.io import read_table
+from napari_equipose.io import read_stack, read_table, write_mrc
 from napari_equipose.widgets._latent_actions import (
     arrows_of,
     averages_of,
@@ -244,3 +244,43 @@ def test_averages_tell_their_classes() -> None:
     record = layer.metadata["equipose"]
     assert (record["classes"], record["particles"], record["model"]) == ([0, 2], [10, 12], "abc")
     assert record["resolution_pixels"] == [curve.resolution()] * 2
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".star"])
+def test_objects_in_boxes_of_a_stack_are_written_as_poses(tmp_path, suffix) -> None:
+    boxes = RNG.normal(size=(N, 16, 16)).astype(np.float32)
+    write_mrc(tmp_path / "boxes.mrcs", boxes, 1.5, axes="nyx")
+    shift = RNG.normal(size=(N, 2))
+    features = pd.DataFrame(
+        {
+            "rotation": RNG.uniform(-180, 180, N),
+            "score": np.linspace(0, 1, N),
+            "class": np.arange(N) % 3 - 1,
+            "content_0": RNG.normal(size=N),
+        }
+    )
+    record = {"model": "abc", "box_size": 16, "image": str(tmp_path / "boxes.mrcs")}
+    places = np.column_stack((np.arange(N), 8 + shift))
+    points = Points(places, features=features, metadata={"equipose": record})
+    rows = np.array([3, 4, 8])
+    path = tmp_path / f"some{suffix}"
+    assert write_objects(points, some(*rows), path) == 3
+    poses = read_table(path, "poses")
+    np.testing.assert_allclose(poses[["translation_y", "translation_x"]], shift[rows], atol=1e-3)
+    np.testing.assert_allclose(poses["rotation"], features["rotation"][rows], atol=1e-3)
+    assert poses["class"].tolist() == [pd.NA, 0, 1]
+    if suffix == ".csv":
+        assert poses["index"].tolist() == rows.tolist()
+        return
+    stack = read_stack(path)
+    np.testing.assert_array_equal(np.asarray(stack.images), boxes[rows])
+    record["image"] = "a layer"
+    with pytest.raises(InputError, match="need the stack they belong to"):
+        write_objects(points, some(3), path)
+
+
+def test_what_is_in_no_class_has_none_in_a_table(viewer, tmp_path) -> None:
+    points, _ = found(viewer)
+    points.features = points.features.assign(**{"class": np.where(some(1), -1, 4)})
+    write_objects(points, some(1, 2), tmp_path / "table.csv")
+    assert read_table(tmp_path / "table.csv")["class"].tolist() == [pd.NA, 4]

@@ -14,10 +14,10 @@ from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
-from tiny import MODEL
+from tiny import MODEL, untrained_harmony
 
 from napari_equipose.geometry import Poses, apply_poses
-from napari_equipose.inference import draw_content
+from napari_equipose.inference import draw_content, encode, finish
 from napari_equipose.io import read_table
 from napari_equipose.models import (
     MCEVAE,
@@ -336,6 +336,45 @@ def test_objects_of_a_grid_lie_row_by_row(shape) -> None:
     assert pictures.shape == (2, 3, 4, 5, 3) if shape[-1] == 3 else (2, 3, 4, 5)
     section = objects[1, 2, 3] if dimensions == 3 else objects[1, 2]
     assert likeness(pictures[1, 2].astype(float), section) > 0.99
+
+
+def test_volumes_are_averaged_cut_and_drawn_as_volumes(viewer, qtbot, home) -> None:
+    path = untrained_harmony(home / "volumes.safetensors", box_size=16)
+    saved = shelf[shelf.load(path)].saved
+    rng = np.random.default_rng(0)
+    tomogram = rng.normal(size=(24, 60, 60)).astype(np.float32)
+    viewer.add_image(tomogram, name="tomogram", scale=(2.0,) * 3, units=("nm",) * 3)
+    places = np.column_stack((np.full(12, 12.0), rng.uniform(10, 50, (12, 2))))
+    content = finish(encode(saved, rng.normal(size=(12, 16, 16, 16)), refine=False)).content
+    columns = {f"content_{i}": column for i, column in enumerate(content.T)}
+    angles = dict(zip(("rot", "tilt", "psi"), rng.uniform(0, 90, (3, 12)), strict=True))
+    features = pd.DataFrame({**angles, **columns, "class": np.arange(12) % 2})
+    about = {"model": saved.digest, "image": "tomogram", "box_size": 16}
+    world = {"scale": (2.0,) * 3, "units": ("nm",) * 3}
+    viewer.add_points(places, features=features, metadata={"equipose": about}, **world)
+    panel = panel_of(viewer, qtbot)
+    press(qtbot, panel, "averages")
+    press(qtbot, panel, "averages_layer")
+    assert viewer.layers[-1].data.shape == (2, 16, 16, 16)
+    panel.state.select(np.arange(12) < 4)
+    press(qtbot, panel, "as_stack")
+    assert viewer.layers[-1].axis_labels == ("n", "z", "y", "x")
+    child(panel, "grid").setValue(2)
+    press(qtbot, panel, "grid_layer")
+    assert viewer.layers[-1].data.shape == (16, 32, 32)
+    child(panel, "behind").setChecked(True)
+    assert panel.plot._background.image is not None
+    panel.plot.path_changed.emit(np.array([[-1.0, 0.0], [1.0, 0.0]]))
+    child(panel, "frames").setValue(3)
+    press(qtbot, panel, "movie")
+    movie = viewer.layers[-1]
+    assert movie.data.shape == (3, 16, 16, 16)
+    assert movie.axis_labels == ("frame", "z", "y", "x")
+    middle = np.mean(movie.extent.world, 0)
+    np.testing.assert_allclose(viewer.dims.point[:2], (0, middle[1]), atol=2)  # the first frame
+    np.testing.assert_allclose(viewer.scene.camera.center[1:], middle[2:])
+    assert not child(panel, "symmetry").isEnabled()
+    assert messages() == []
 
 
 class TwoPictures(torch.nn.Module):

@@ -16,14 +16,17 @@ def picture_icon(picture: NDArray[np.uint8], side: int) -> QIcon:
     """Make an icon of a picture (y, x) or (y, x, 3), so many pixels wide."""
     smooth = Qt.TransformationMode.SmoothTransformation
     keep = Qt.AspectRatioMode.KeepAspectRatio
-    pixels = QPixmap.fromImage(image_of(picture).scaled(side, side, keep, smooth))
-    icon = QIcon(pixels)
-    icon.addPixmap(pixels, QIcon.Mode.Selected)  # which Qt would tint
-    return icon
+    return _icon(QPixmap.fromImage(image_of(picture).scaled(side, side, keep, smooth)))
 
 
 def colour_icon(rgba: NDArray[Any]) -> QIcon:
     """Make an icon of a colour (4,), from 0 to 1."""
     swatch = QPixmap(_SWATCH, _SWATCH)
     swatch.fill(QColor.fromRgbF(*(float(part) for part in rgba)))
-    return QIcon(swatch)
+    return _icon(swatch)
+
+
+def _icon(pixels: QPixmap) -> QIcon:
+    icon = QIcon(pixels)
+    icon.addPixmap(pixels, QIcon.Mode.Selected)  # which Qt would tint
+    return icon

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ..geometry import InputError
 from ..inference import ClassAverage
-from ..io import napari_write_points
+from ..io import napari_write_points, pose_table, read_stack, write_table
+from ._latent_boxes import record_of
+from ._latent_columns import ANGLES, NO_CLASS, classes_of, content_of, rotation_of, scale_of
 from ._latent_state import History, Step
 
 Mask = NDArray[np.bool_]
@@ -207,17 +209,49 @@ def averages_of(
 def write_objects(layer: Points, rows: Mask, path: Path) -> int:
     """Write some of the objects as a table; return how many, hidden ones left out.
 
+    Objects in the boxes of a stack are written as poses, others as picks.
+
     Raises
     ------
     InputError
-        If the suffix is no table's, or there are none.
+        If the suffix is no such table's, or there are none.
     """
     shown = np.asarray(layer.shown, bool) & rows
     if not shown.any():
         raise InputError(f"{path.name}: no object is selected; select some in the plot first.")
     data, meta, _ = layer.as_layer_data_tuple()
-    napari_write_points(str(path), data, meta | {"shown": shown})
+    features = meta["features"]
+    if "class" in features:  # in tables what belongs to no class has none
+        labels = classes_of(features, len(data))
+        known = pd.arrays.IntegerArray(labels, labels == NO_CLASS)
+        features = features.assign(**{"class": known})
+    dimensions, record = 3 if set(ANGLES) <= set(features) else 2, record_of(layer)
+    if layer.ndim == dimensions + 1 and "box_size" in record and not record.get("slice"):
+        _write_poses(data[shown], features[shown], dimensions, record, path)
+    else:
+        napari_write_points(str(path), data, meta | {"shown": shown, "features": features})
     return int(shown.sum())
+
+
+def _write_poses(
+    places: NDArray[Any],
+    features: pd.DataFrame,
+    dimensions: int,
+    record: dict[str, Any],
+    path: Path,
+) -> None:
+    """Write objects at (n, [z,] y, x) of a stack; a STAR file names the images of the stack's."""
+    poses = pose_table(
+        rotation_of(features, dimensions),
+        places[:, 1:] - record["box_size"] // 2,
+        features.get("score"),
+        content_of(features),
+        features.get("class"),
+        scale_of(features),
+    )
+    poses["index"] = np.round(places[:, 0]).astype(np.int64)
+    of_file = path.suffix.lower() == ".star" and Path(str(record.get("image"))).is_file()
+    write_table(path, poses, stack=read_stack(Path(record["image"])) if of_file else None)
 
 
 def limits_of(data: NDArray[Any]) -> tuple[float, float]:

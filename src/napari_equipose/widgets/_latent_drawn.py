@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from ..inference import LatentMap
 from ._density import Bounds
 from ._latent_actions import limits_of, stack_of
+from ._layers import unit_ratios
 from ._pictures import grey_levels, sections
 
 _WITHIN = (1.0, 99.0)  # percentiles
+_FILLED = 0.9  # of the view, by the layer that is brought into it
 _GAP = 0.02  # of the width of an image, between it and what lies beside it
 
 
@@ -69,6 +71,32 @@ def lay_beside(layer: Image, image: Image | None) -> Image:
     translate[-1] = high[-1] + _GAP * (high[-1] - low[-1])
     layer.translate = translate
     return layer
+
+
+def show_layer(viewer: Any, layer: Image, dimensions: int) -> None:
+    """Bring a layer into the middle of the view, as large as it fits, its first frame in front.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : Image
+    dimensions : int
+        Of an object; axes before those count frames.
+    """
+    ratios = np.ones(layer.ndim)
+    if viewer.layers.units is not None:
+        ratios = unit_ratios(tuple(layer.units), tuple(viewer.layers.units)[-layer.ndim :])
+    low, high = (np.array(corner, float) * ratios for corner in layer.extent.world)
+    middle = (low + high) / 2
+    middle[: layer.ndim - dimensions] = 0.0
+    ahead, shown = viewer.dims.ndim - layer.ndim, viewer.dims.ndisplay
+    for axis in range(layer.ndim - shown):
+        viewer.dims.set_point(ahead + axis, float(middle[axis]))
+    centre = np.zeros(3)
+    centre[-shown:] = middle[-shown:]
+    viewer.scene.camera.center = tuple(centre.tolist())
+    widest = float((high - low)[-shown:].max())
+    viewer.scene.camera.zoom = _FILLED * min(viewer.canvas.size) / max(widest, 1e-12)
 
 
 def grid_layer(grid: Grid, voxel: tuple[float, str], name: str, about: dict[str, Any]) -> Image:

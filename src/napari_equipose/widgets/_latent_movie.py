@@ -20,6 +20,7 @@ from ._latent_drawn import (
     lay_beside,
     movie_layer,
     pictures_of,
+    show_layer,
 )
 from ._latent_job import draw_map, draw_movie
 
@@ -150,7 +151,7 @@ class MoviePart(Form):
         """Add a layer beside the image, and look at it."""
         viewer = self._panel.viewer
         viewer.add_layer(lay_beside(layer, self._source.image.layer))
-        viewer.fit_to_view(layers=[layer])
+        show_layer(viewer, layer, self._source.dimensions)
         self._panel.show_progress(1, f"It is in the layer {layer.name}, beside the image.")
 
     def _on_path(self, path: NDArray[np.float64]) -> None:
@@ -174,7 +175,6 @@ class MoviePart(Form):
 
         def add(frames: NDArray[np.float32]) -> None:
             self._add(movie_layer(frames, voxel, dimensions, title, about))
-            self._panel.viewer.dims.set_current_step(0, 0)
 
         work = draw_movie(saved, contents, self.frames.value())
         self._panel.do("Drawing the path", work, add, about_rows=False)
