@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from ..geometry import InputError
 from ..inference import AlignedStack, draw_content
 from ..models import SavedModel
+from ..training import explain
 from ._forms import named
 from ._latent_boxes import Places
 from ._latest import Latest
@@ -150,9 +150,10 @@ class ObjectView(QWidget):
             row.show_pictures([] if picture is None else grey_levels([_flat(picture)]))
 
     def _show_failure(self, error: Exception) -> None:
-        if not isinstance(error, InputError):
+        failure = explain(error)
+        if not failure.expected:
             raise error  # napari shows it with its traceback
-        self.about.setText(str(error)[:1].upper() + str(error)[1:])
+        self.about.setText(failure.message[:1].upper() + failure.message[1:])
 
     def stop(self) -> None:
         """End the threads."""

@@ -256,6 +256,8 @@ class LatentState:
     def _write_selection(self, mask: NDArray[np.bool_]) -> None:
         layer = self.layer
         if layer is not None:
+            self._selected = mask
+            self.selection_changed.emit()  # first: with very many, napari takes its time
             with self.editing():
                 layer.selected_data = set(np.flatnonzero(mask).tolist())
 
