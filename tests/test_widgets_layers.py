@@ -391,8 +391,9 @@ def test_points_that_a_person_changed_are_left_alone(saved) -> None:
     found = layers_on(viewer.add_image(RNG.normal(size=(50, 60))), viewer, saved, some_picks())
     found.points.selected_data = {0}
     found.points.remove_selected()
-    found.filter(0.5)
-    assert found.points.shown.all()
+    arrows = len(found.vectors.data)
+    assert found.filter(0.5) == len(found.points.data)
+    assert found.points.shown.all() and len(found.vectors.data) == arrows
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".star"])

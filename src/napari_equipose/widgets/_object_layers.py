@@ -151,15 +151,17 @@ class ObjectLayers:
     def filter(self, threshold: float) -> int:
         """Hide objects of a lower score; return how many are left.
 
-        A layer whose rows a person has added or removed is left as it is.
+        Layers are left as they are once rows were added or removed, by a person or by the panel
+        Latent space.
         """
         keep = self.score >= threshold
-        if len(self.points.data) == len(self):
-            was = self.points.shown
-            self._sizes[was] = self.points.size[was]  # a person may have changed them
-            self.points.shown = keep
-            # napari 0.9.2 minds `shown` only where there are sliders.
-            self.points.size = np.where(keep, self._sizes, 0.0)
+        if len(self.points.data) != len(self):
+            return int(np.sum(self.points.shown))
+        was = self.points.shown
+        self._sizes[was] = self.points.size[was]  # a person may have changed them
+        self.points.shown = keep
+        # napari 0.9.2 minds `shown` only where there are sliders.
+        self.points.size = np.where(keep, self._sizes, 0.0)
         self.vectors.data = self._arrows[keep]
         self.vectors.features = self.features[keep]
         if self.vectors.edge_color_mode == "direct":
