@@ -14,7 +14,7 @@ from ._progress import Progress
 
 Bounds = tuple[float, float, float, float]
 """Of a rectangle of a map: least and largest x, least and largest y."""
-_BATCH = 2**18  # pixels drawn at a time: bounds the memory, not the result
+_BATCH = 2**16  # pixels drawn at a time: bounds the memory, not the result
 _WITHIN = (1.0, 99.0)  # percentiles: where objects are
 
 

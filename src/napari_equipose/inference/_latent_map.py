@@ -14,7 +14,7 @@ from ._progress import Progress
 
 MapMethod = Literal["pca", "umap", "t-sne"]
 _NAMES = {"umap": "UMAP", "t-sne": "t-SNE"}
-_MOST = {"umap": 50_000, "t-sne": 20_000}  # objects: minutes; the others join their neighbours
+_MOST = {"umap": 50_000, "t-sne": 10_000}  # objects: more take minutes that nothing can stop
 _FEWEST = 5
 _NEIGHBOURS = 8  # whose content is mixed between objects
 _JOINED = 5  # neighbours in content, between which an object is put that was left out
@@ -103,7 +103,7 @@ def latent_map(
         map is that of `latent_dimensions`, by every method.
     method : str
         "pca", the plane in which the content is most spread; "umap" or "t-sne", which keep
-        neighbours together. t-SNE lays out at most 20,000 objects and UMAP 50,000, chosen at
+        neighbours together. t-SNE lays out at most 10,000 objects and UMAP 50,000, chosen at
         random; the others are put between those whose content is most like theirs.
     dims : sequence of int, optional
         The dimensions that count; all by default.
