@@ -231,15 +231,21 @@ class TargetVAE(nn.Module):
         turned, middle = poses.compose(self.frame(content.flatten(0, 1)))
         return PlaceHeads(logit.squeeze(-1), turned.reshape(n, r), middle.reshape(n, r, 2), content)
 
-    def _draw(self, content: Tensor, poses: Poses, box_size: int) -> Tensor:
-        """Parameters of the pixels of boxes (n, channels, box_size, box_size)."""
+    def _draw(
+        self, content: Tensor, poses: Poses, box_size: int, at_rest: Tensor | None = None
+    ) -> Tensor:
+        """Parameters of the pixels of boxes (n, channels, box_size, box_size).
+
+        ``at_rest`` is what `_draw_at_rest` makes of the content, where it is at hand.
+        """
         if isinstance(self.generator, CoordinateGenerator):
             points = centred_grid((box_size, box_size)).to(content).reshape(1, -1, 2)
             drawn: Tensor = self.generator(content, poses.inverse().move(points))
             return drawn.reshape(len(content), -1, box_size, box_size)
         level = self.generator.level.unsqueeze(-1)
-        at_rest = self._draw_at_rest(content) - level
-        return apply_poses(at_rest * self.canonical_mask, poses, (box_size, box_size)) + level
+        at_rest = self._draw_at_rest(content) if at_rest is None else at_rest
+        seen = (at_rest - level) * self.canonical_mask
+        return apply_poses(seen, poses, (box_size, box_size)) + level
 
     def _draw_at_rest(self, content: Tensor) -> Tensor:
         """Parameters of the pixels of the canonical frame."""
@@ -271,12 +277,16 @@ class TargetVAE(nn.Module):
         from the centroid of what differs from the border of the canonical frame, and turned as
         `set_frames` says.
         """
-        nearest = torch.cdist(content, self.frame_content).argmin(1)
-        return Poses(self.frame_rotation[nearest], self._centroid(content))
+        return self._frame(content, self._draw_at_rest(content))
 
-    def _centroid(self, content: Tensor) -> Tensor:
-        """Where the generator draws the middle of an object, shape (n, 2), pixels (y, x)."""
-        drawn = self.likelihood.mean(self._draw_at_rest(content)).mean(1)
+    def _frame(self, content: Tensor, at_rest: Tensor) -> Poses:
+        """The same of contents that are drawn already."""
+        nearest = torch.cdist(content, self.frame_content).argmin(1)
+        return Poses(self.frame_rotation[nearest], self._centroid(at_rest))
+
+    def _centroid(self, at_rest: Tensor) -> Tensor:
+        """Middle of objects as `_draw_at_rest` makes them, shape (n, 2), pixels (y, x)."""
+        drawn = self.likelihood.mean(at_rest).mean(1)
         ring = (self.canonical_mask > 0) & (self.canonical_mask < 1)
         level = drawn[:, ring].median(1).values[:, None, None]
         weight = ((drawn - level).abs() * self.canonical_mask).flatten(1)
@@ -326,5 +336,6 @@ class TargetVAE(nn.Module):
         if poses is None:
             zero = content.new_zeros(len(content))
             poses = Poses(zero, torch.stack((zero, zero), -1))
-        internal = poses.compose(self.frame(content).inverse())
-        return self.likelihood.mean(self._draw(content, internal, box_size or self.config.box_size))
+        at_rest, side = self._draw_at_rest(content), box_size or self.config.box_size
+        internal = poses.compose(self._frame(content, at_rest).inverse())
+        return self.likelihood.mean(self._draw(content, internal, side, at_rest))
