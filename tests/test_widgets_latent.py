@@ -19,6 +19,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from tiny import MODEL
 
+from napari_equipose.geometry import InputError
 from napari_equipose.inference import bring_to_rest, draw_content, encode, finish
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, save_model
 from napari_equipose.widgets import LatentWidget, _latent_object
@@ -350,6 +351,16 @@ def test_boxes_are_what_the_image_has_mirrored_at_its_border(lazy) -> None:
     np.testing.assert_allclose(source.translation(rows), places - nearest)
     np.testing.assert_allclose(source.rotation(rows), np.radians([90, 0, -45]))
     np.testing.assert_array_equal(source.boxes(rows == 1), expected[1:2])
+    # the image is deleted: another one is none of theirs until a person says so
+    other = viewer.add_image(np.zeros_like(pixels), name="other")
+    viewer.layers["image"].name = "renamed"
+    np.testing.assert_array_equal(source.boxes(rows == 1), expected[1:2])
+    viewer.layers.remove("renamed")
+    with pytest.raises(InputError, match="choose the image layer that the objects lie in"):
+        source.boxes(rows)
+    assert source.image.layer is other
+    source.image.activated.emit(0)
+    assert not source.boxes(rows).any()
 
 
 def test_boxes_come_from_the_level_and_the_slice_that_objects_were_found_in() -> None:

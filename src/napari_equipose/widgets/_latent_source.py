@@ -41,6 +41,8 @@ class LatentSource(Form):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
+        self._matched: Any = None
+        """Identity of the image that the layer's record tells of, unless a person chose another."""
         self.kind = named(
             Choice({"objects": "points", "boxes": "stack"}),
             f"{_NAME}source",
@@ -83,6 +85,7 @@ class LatentSource(Form):
         self.points.picked.connect(self._on_points)
         self.stack.picked.connect(self._on_stack)
         self.image.picked.connect(self.changed)
+        self.image.activated.connect(self._on_image_chosen)
         self.model.picked.connect(self._tell)
         if self.points.layer is None and self.stack.layer is not None:
             self.kind.value = "stack"
@@ -92,6 +95,10 @@ class LatentSource(Form):
     def of_stack(self) -> bool:
         """Whether boxes are to be encoded, rather than objects shown that have a content."""
         return bool(self.kind.value == "stack")
+
+    @property
+    def _layers(self) -> list[Any]:
+        return list(self._viewer.layers)
 
     @property
     def layer(self) -> Any:
@@ -122,17 +129,21 @@ class LatentSource(Form):
         layer = self.layer
         if layer is not None:
             image = self._image_of(layer)
+            self._matched = None if image is None else image.unique_id
             if image is not None:
                 self.image.value = image.unique_id
             self._fetch_model(record_of(layer))
         self._show_rows()
         self.layer_picked.emit()
 
+    def _on_image_chosen(self) -> None:
+        self._matched = None
+        self.changed.emit()
+
     def _image_of(self, points: Any) -> Any:
         name = record_of(points).get("image")
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        for one in images:
-            if name and name in (str(one.name), str(one.source.path)):
+        for one in self._layers:
+            if isinstance(one, Image) and name and name in (str(one.name), str(one.source.path)):
                 return one
         return None
 
@@ -236,7 +247,8 @@ class LatentSource(Form):
             If no image is chosen, or it can't hold the objects.
         """
         layer, image = self.layer, self.image.layer
-        if layer is None or image is None:
+        there = self._matched is None or any(x.unique_id == self._matched for x in self._layers)
+        if layer is None or image is None or not there:
             raise InputError("choose the image layer that the objects lie in.")
         found = _rows(rows, len(layer.data))
         return places_in(layer, image, self._viewer, found, self.box_size, self.dimensions)
