@@ -400,7 +400,7 @@ def test_the_model_is_the_one_that_the_layers_record_names(qtbot, home) -> None:
     tiny_model(home, "third", seed=2)  # trained meanwhile: it is none of these contents
     assert panel.source.model_name == "first"
     panel.load_model(home / "equipose" / "second.safetensors")
-    assert "second is not the model" in messages()[-1]
+    assert "second can't be used here. The objects' content is of another" in messages()[-1]
     assert panel.source.model_name == "first"
     points.metadata["equipose"] = {"model": "gone", "model_name": "lost"}
     viewer.layers.selection.clear()

@@ -139,6 +139,9 @@ def test_a_model_that_can_not_be_used_is_greyed_and_says_why(
                 source.read_model()
     assert source.model.value == "finds" and not source.model.can_choose("codes")
     assert "vae finds no objects in large images" in reason(source.model, "codes")
+    said = source.model.load(tmp_path / "codes.safetensors")
+    assert said.startswith("codes can't be used here. A model of vae finds no objects")
+    assert source.model.value == "finds" and source.model.load(path) == ""
     source.detach()
 
 

@@ -87,13 +87,12 @@ class AlignWidget(Panel):
     def load_model(self, path: Path) -> None:
         """Load a model file and choose it, if it fits the boxes."""
         try:
-            name = shelf.load(path)
+            reason = self.model.load(path)
         except Exception as error:
             self.refuse(error)
-            return
-        self.model.value = name
-        if self.model.value != name:
-            self.say(f"{name} is for other boxes than those that are chosen.")
+        else:
+            if reason:
+                self.say(reason)
 
     def _align(self) -> None:
         try:

@@ -112,11 +112,14 @@ class DetectWidget(Panel):
             self.load_model(path)
 
     def load_model(self, path: Path) -> None:
-        """Load a model file and choose it."""
+        """Load a model file and choose it, if it finds objects."""
         try:
-            self.model.value = shelf.load(path)
+            reason = self.model.load(path)
         except Exception as error:
             self.refuse(error)
+        else:
+            if reason:
+                self.say(reason)
 
     def _begin(self) -> None:
         try:

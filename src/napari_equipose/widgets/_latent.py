@@ -21,7 +21,6 @@ from ._latent_plot import LatentPlot
 from ._latent_source import LatentSource
 from ._latent_state import LatentState
 from ._model_choice import ask_for_model
-from ._models import shelf
 from ._panel import short
 
 if TYPE_CHECKING:
@@ -273,14 +272,12 @@ class LatentWidget(PartsPanel):
     def load_model(self, path: Path) -> None:
         """Load a model file and choose it, if it fits the objects."""
         try:
-            name = shelf.load(path)
+            reason = self.source.model.load(path)
         except Exception as error:
             self.refuse(error)
-            return
-        if self.source.model.can_choose(name):
-            self.source.model.value = name
         else:
-            self.say(f"{name} is not the model of what is chosen.")
+            if reason:
+                self.say(reason)
 
     def _ask_where_to_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save the figure", "", "Figures (*.svg *.png)")

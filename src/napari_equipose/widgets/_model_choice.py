@@ -55,6 +55,20 @@ class ModelChoice(Choice):
         if self.value != before:
             self.picked.emit()
 
+    def load(self, path: Path) -> str:
+        """Load a model file and choose it; say why it can't be chosen, if it does not suit.
+
+        Raises
+        ------
+        InputError
+            If the file is no model.
+        """
+        name = shelf.load(path)
+        reason = self._why_not(shelf.facts(name))
+        if not reason:
+            self.value = name
+        return f"{name} can't be used here. {reason}" if reason else ""
+
     @property
     def _suiting(self) -> list[str]:
         """The models that are offered."""
