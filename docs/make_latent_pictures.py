@@ -19,13 +19,13 @@ import numpy as np
 from make_pictures import IMAGES, wait
 from napari.utils.notifications import notification_manager
 from PIL import Image
-from qtpy.QtCore import QPointF, Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QToolButton, QWidget
 
 from napari_equipose.simulation import digit_scene, sample_path
 
-SIZE, WIDTH = (1560, 1000), 560
+SIZE, WIDTH = (1560, 1070), 560
 KINDS = (0, 1, 3, 4)
 _GREY = 12  # least difference between red, green and blue of what is no grey
 
@@ -115,12 +115,14 @@ def unfold(panel: Any, *opened: str) -> None:
 def scroll_to(panel: Any, widget: QWidget) -> None:
     """Show as much of the panel as there is room for, a widget at the end of it."""
     wait(seconds=1.5)
-    panel.findChild(QScrollArea).ensureWidgetVisible(widget, 0, 8)
+    area = panel.findChild(QScrollArea)
+    end = widget.mapTo(area.widget(), QPoint(0, widget.height() + 8)).y()
+    area.verticalScrollBar().setValue(end - area.viewport().height())
     wait()
 
 
 def digits(minutes: float) -> None:
-    """Digits, turned: a map with its classes, what the model draws between them, a movie."""
+    """Digits, turned: a map with its classes, their symmetry, what lies between them, a movie."""
     viewer = new_viewer()
     with np.load(sample_path("digits.npz"), allow_pickle=False) as file:
         pictures, labels = file["digits"], file["labels"]
@@ -140,6 +142,11 @@ def digits(minutes: float) -> None:
     table.selectRow(1)
     scroll_to(panel, child(panel, "merge"))
     shoot(viewer, "latent-2-classes")
+    unfold(panel, "Symmetry")
+    child(panel, "symmetry_of").value = "classes"
+    press(panel, "symmetry")
+    scroll_to(panel, child(panel, "polar"))
+    shoot(viewer, "latent-6-symmetry")
     panel.state.select(np.zeros(len(panel.state), bool))
     unfold(panel, "Grid and path")
     child(panel, "grid").setValue(8)
@@ -149,7 +156,7 @@ def digits(minutes: float) -> None:
     shoot(viewer, "latent-3-grid")
     walk(panel)
     press(panel, "movie")
-    viewer.dims.set_current_step(0, 12)
+    viewer.dims.set_current_step(0, 21)
     shoot(viewer, "latent-4-movie")
     finish(viewer, panel)
 
@@ -178,7 +185,7 @@ def walk(panel: Any) -> None:
 
 
 def micrograph(minutes: float) -> None:
-    """A micrograph with two views of a particle, and ice: sorted, averaged, their symmetry."""
+    """A micrograph with two views of a particle, and ice: sorted and averaged."""
     viewer = new_viewer()
     viewer.open_sample("napari-equipose", "micrograph")
     viewer.layers.remove("truth")
@@ -191,11 +198,6 @@ def micrograph(minutes: float) -> None:
     child(panel, "table").selectRow(0)
     scroll_to(panel, child(panel, "merge"))
     shoot(viewer, "latent-5-micrograph")
-    unfold(panel, "Symmetry")
-    child(panel, "symmetry_of").value = "classes"
-    press(panel, "symmetry")
-    scroll_to(panel, child(panel, "polar"))
-    shoot(viewer, "latent-6-symmetry")
     finish(viewer, panel)
 
 
