@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ..geometry import Poses, apply_poses
@@ -13,6 +14,8 @@ from ._refine import decode_templates
 
 _ANGLES = 120
 _SHARPNESS = 16
+_BLUR = 1 / 22
+"""Of the side of the pictures: strokes that lie beside each other count as alike, too."""
 _LEAST_IMAGES = 500
 _MOST_IMAGES = 2000
 
@@ -59,7 +62,9 @@ def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed
     groups = KMeans(model.n_frames, n_init=4, random_state=seed).fit(points)
     typical = torch.from_numpy(groups.cluster_centers_).to(content)
     counts = np.bincount(groups.labels_, minlength=len(typical))
-    alike = likeness(decode_templates(saved, typical).pictures)
+    pictures = decode_templates(saved, typical).pictures.cpu().numpy()
+    blurred = gaussian_filter(pictures, _BLUR * pictures.shape[-1], axes=(2, 3))
+    alike = likeness(torch.from_numpy(blurred))
     rotation = torch.from_numpy(synchronise(alike, counts)).to(content)
     model.set_frames(typical, rotation)
 
