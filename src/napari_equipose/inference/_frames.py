@@ -14,8 +14,9 @@ from ._refine import decode_templates
 
 _ANGLES = 120
 _SHARPNESS = 16
-_BLUR = 1 / 22
+_BLUR = 1 / 33
 """Of the side of the pictures: strokes that lie beside each other count as alike, too."""
+_SWEEPS = 20
 _LEAST_IMAGES = 500
 _MOST_IMAGES = 2000
 
@@ -28,8 +29,9 @@ def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed
     contents to each other: the same kind of object may be drawn upright in one corner of the
     latent space and lying in another. Here the typical contents of the boxes are drawn at rest,
     each pair is compared at all rotations, and the rotations that bring the most pairs of like
-    objects into agreement are found by angular synchronisation. They go into the model, whose
-    poses and pictures at rest all follow.
+    objects into agreement are found: at first by angular synchronisation, which knows one rotation
+    of each pair, then by turning each to where it is most like all others. They go into the model,
+    whose poses and pictures at rest all follow.
 
     Parameters
     ----------
@@ -106,8 +108,32 @@ def synchronise(likeness: NDArray[np.floating], counts: NDArray[np.integer]) -> 
     hermitian = (hermitian + hermitian.conj().T) / 2
     degree = np.abs(hermitian).sum(1)
     _, vectors = np.linalg.eigh(hermitian / np.sqrt(np.outer(degree, degree)))
-    rotation = np.angle(vectors[:, -1])
+    rotation = _settled(likeness, counts, np.angle(vectors[:, -1]))
     # The common frame is free: the one in which most are turned least.
     mean = np.angle((counts * np.exp(1j * rotation)).sum())
     wrapped: NDArray[np.floating] = (rotation - mean + np.pi) % (2 * np.pi) - np.pi
     return wrapped.astype(np.float32)
+
+
+def _settled(
+    likeness: NDArray[np.floating], counts: NDArray[np.integer], rotation: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Turn each picture in turn to where it is most like all others, until none moves."""
+    n, _, angles = likeness.shape
+    weight = np.clip(likeness, 0, None) ** _SHARPNESS * counts[:, None]
+    weight[np.arange(n), np.arange(n)] = 0
+    steps = np.round(rotation / (2 * np.pi) * angles).astype(int) % angles
+    every, others = np.arange(angles)[:, None], np.arange(n)
+    profiles = np.empty((n, angles))  # of each picture, at all its rotations
+    for _ in range(_SWEEPS):
+        before = steps.copy()
+        for k in range(n):
+            profiles[k] = weight[k, others, (every - steps) % angles].sum(1)
+            steps[k] = profiles[k].argmax()
+        if (steps == before).all():
+            break
+    # The vertex of the parabola through the highest and its neighbours.
+    low, top, high = (profiles[others, (steps + step) % angles] for step in (-1, 0, 1))
+    bend = np.maximum(2 * top - low - high, 1e-12)
+    settled: NDArray[np.floating] = (steps + (high - low) / (2 * bend)) * (2 * np.pi / angles)
+    return settled
