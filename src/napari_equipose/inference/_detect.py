@@ -49,7 +49,8 @@ class Picks(NamedTuple):
     """Shape (n,), radians, counter-clockwise as displayed."""
     score: NDArray[np.float32]
     """Shape (n,): part of the power of its pixels that the object explains and no other object
-    does; at most 1."""
+    does; at most 1. Where there is noise, of the power that they should have, see
+    `Explanation.score`."""
     content: NDArray[np.float32]
     """Shape (n, content_dim)."""
 
@@ -173,6 +174,8 @@ def _search(
             break
         found = yield from _settle(explanation, found)
     assert found is not None
+    score = explanation.score(found.position, found.rotation, found.templates)
+    found = found._replace(score=score)
     inside = (found.position >= -0.5) & (found.position < torch.tensor(pixels.shape[-2:]) - 0.5)
     keep = (found.score >= threshold) & inside.all(1)
     found = found.select(keep.nonzero().squeeze(1))

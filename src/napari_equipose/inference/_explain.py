@@ -11,6 +11,9 @@ from ..geometry import Poses, apply_poses
 from ._refine import OUTLINE, Templates, refine_poses
 
 _MOST_COVERED = 0.4
+_NOISE_ROOM = 0.5
+"""By so much of itself the power of noise may exceed its mean by chance, in so few pixels."""
+_MEDIAN_TO_VARIANCE = 2.198  # of the squares of normal numbers
 _MARGIN = 4  # pixels around the canonical frame within which a pose may be refined
 
 
@@ -97,6 +100,36 @@ class Explanation:
         self.residual = self.image.clone()
         for picture, (y, x) in zip(pictures, corner.tolist(), strict=True):
             self.residual[:, y : y + self.side, x : x + self.side] -= picture
+
+    def score(self, position: Tensor, rotation: Tensor, templates: Templates) -> Tensor:
+        """Part of the power of its pixels that each object explains and no other does, (n,).
+
+        The objects are those that ``residual`` is without, and at most 1 is explained. Where there
+        is noise, the power of the pixels is what an object and the noise of this image should
+        have, unless it is much more: in so few pixels it goes up and down by chance, and so does
+        the level of the background, which is fitted the more, the more noise there is.
+        """
+        drawn, weight, _ = self.draw(position, rotation, templates)
+        seen = templates.contrast(self.boxes(position, self.residual)[0] + drawn)
+        whole = templates.contrast(self.boxes(position, self.image)[0])
+        inner = self.residual[:, self.pad : -self.pad, self.pad : -self.pad]
+        noise = _MEDIAN_TO_VARIANCE * inner.square().median()
+
+        def total(values: Tensor) -> Tensor:
+            return (weight * values).sum((1, 2, 3), keepdim=True)
+
+        area = total(torch.ones_like(drawn)).clamp(min=1e-9)
+        chance = noise * area
+        fitted = (chance / total(seen.square()).clamp(min=1e-9)).clamp(max=1)
+        drawn, seen, whole = (p - fitted * total(p) / area for p in (drawn, seen, whole))
+        usual = total(drawn.square()) + chance
+        power = torch.maximum(total(seen.square()), total(whole.square())) - _NOISE_ROOM * chance
+        power = torch.maximum(power, usual)
+        both, own = total(seen * drawn), total(drawn.square())
+        # The contrast was fitted without a level: with one, it is often less.
+        contrast = (both / own.clamp(min=1e-9)).clamp(0.5, 1)
+        explained = contrast * (2 * both - contrast * own)
+        return (explained / power.clamp(min=1e-9)).flatten()
 
     def uncovered(self, position: Tensor, rotation: Tensor, templates: Templates) -> Tensor:
         """Return the objects, of falling score, that better ones do not largely cover.

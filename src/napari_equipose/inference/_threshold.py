@@ -11,7 +11,7 @@ from ..models import SavedModel
 from ._detect import USUAL_THRESHOLD, DetectionConfig, search
 from ._progress import Notice, Progress
 
-_LEAST, _MOST = 0.02, 0.5
+_LEAST, _MOST = 0.01, 0.5
 _FEWEST = 20
 """Scores that a threshold can be read from."""
 _CHANCE_PART = 1 / 3
