@@ -1,5 +1,6 @@
 """Simulated subtomograms: where the structure lies, what the microscope leaves, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,14 @@ def test_same_seed_makes_the_same() -> None:
         simulate_subtomograms([two_balls()], np.random.default_rng(7), CLEAN) for _ in range(2)
     )
     assert np.array_equal(first.volumes, second.volumes)
+
+
+@pytest.mark.parametrize("n", [1, 33])  # 32 are made at once
+def test_a_batch_of_one_is_like_any_other(n: int) -> None:
+    config = replace(CLEAN, n=n, box_size=16, pixel_size=24.0)
+    found = simulate_subtomograms([two_balls()], np.random.default_rng(0), config)
+    assert found.volumes.shape == (n, 16, 16, 16)
+    np.testing.assert_allclose(found.volumes.std((1, 2, 3)), 1, rtol=1e-3)
 
 
 def test_map_of_atoms_keeps_their_hand() -> None:

@@ -130,7 +130,9 @@ def simulate_subtomograms(
     volumes = np.empty((len(label), box, box, box), np.float32)
     for number, one in enumerate(maps):
         reference, middle = prepare(one, config, number)
-        for rows in torch.from_numpy(np.flatnonzero(label == number)).split(_BATCH):
+        members = np.flatnonzero(label == number)
+        for first in range(0, len(members), _BATCH):
+            rows = members[first : first + _BATCH]
             rotation = torch.from_numpy(truth.rotation[rows]).float()
             shift = torch.from_numpy(truth.translation[rows]).float()
             clean = placed(reference, middle, Poses3D(rotation, shift), config, one.pixel_size)
