@@ -127,7 +127,7 @@ class Explanation:
         power = torch.maximum(power, usual)
         both, own = total(seen * drawn), total(drawn.square())
         # The contrast was fitted without a level: with one, it is often less.
-        contrast = (both / own.clamp(min=1e-9)).clamp(0.5, 1)
+        contrast = torch.maximum(both / own.clamp(min=1e-9), 1 - fitted / 2).clamp(max=1)
         explained = contrast * (2 * both - contrast * own)
         return (explained / power.clamp(min=1e-9)).flatten()
 
