@@ -175,7 +175,7 @@ def test_refinement_recovers_a_known_pose() -> None:
     truth = Poses(torch.tensor([0.7]), torch.tensor([[1.3, -0.8]]))
     weight = torch.ones(1, 1, SIZE, SIZE)
     nothing = torch.zeros(1, 1, 1, 1)
-    templates = Templates(key(), nothing, weight, nothing)
+    templates = Templates(key(), nothing, weight, nothing, nothing + 1)
     image = 1.5 * apply_poses(key(), truth, (33, 33))
     start = Poses(truth.rotation + 0.2, truth.translation + 1.5)
     poses, score, contrast = refine_poses(image, templates, start, 15)
@@ -183,6 +183,20 @@ def test_refinement_recovers_a_known_pose() -> None:
     assert torch.allclose(poses.translation, truth.translation, atol=0.05)
     assert score.item() > 0.99
     assert contrast.item() == pytest.approx(1.5, rel=0.02)
+    assert refine_poses(image / 10, templates, start, 15)[2].item() == pytest.approx(0.5)
+
+
+def test_contrast_is_held_to_what_was_decoded_however_often_it_is_fitted() -> None:
+    nothing, pose = torch.zeros(1, 1, 1, 1), Poses(torch.tensor([0.7]), torch.tensor([[1.3, -0.8]]))
+    templates = Templates(key(), nothing, torch.ones(1, 1, SIZE, SIZE), nothing, nothing + 1)
+    faint = apply_poses(key(), pose, (33, 33)) / 10
+    scores = []
+    for _ in range(3):
+        _, score, contrast = refine_poses(faint, templates, pose)
+        templates = templates.scaled(contrast)
+        scores.append(score.item())
+    assert templates.factor.item() == pytest.approx(0.5)
+    assert max(scores) < 0  # a tenth of what was learnt is worse explained than by background
 
 
 def test_of_dark_objects_only_what_is_darker_counts() -> None:
@@ -191,8 +205,9 @@ def test_of_dark_objects_only_what_is_darker_counts() -> None:
     level, pose = torch.zeros(1, 1, 1, 1), Poses(torch.tensor([0.3]), torch.tensor([[1.0, -2.0]]))
     image = apply_poses(picture, pose, (37, 37))
     bright = image + (image > -0.1).float()  # a bright gap all around the object
+    templates = Templates(picture, level, weight, level, level + 1)
     scores = [
-        float(refine_poses(bright, Templates(picture, level, weight, side + level), pose)[1])
+        float(refine_poses(bright, templates._replace(side=side + level), pose)[1])
         for side in (-1.0, 0.0)
     ]
     assert scores[0] > 0.97

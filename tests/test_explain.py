@@ -18,7 +18,7 @@ def discs(n: int) -> Templates:
     picture = -smooth_disc_mask(SIZE, 14.0).expand(n, 1, SIZE, SIZE)
     weight = smooth_disc_mask(SIZE, 20.0).expand(n, 1, SIZE, SIZE)
     level = torch.zeros(n, 1, 1, 1)
-    return Templates(picture, level, weight, torch.zeros(n, 1, 1, 1))
+    return Templates(picture, level, weight, level, level + 1)
 
 
 def grid(n: int) -> Tensor:

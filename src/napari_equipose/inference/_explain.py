@@ -80,8 +80,7 @@ class Explanation:
             for pixels in (boxes, self.boxes(position, self.image)[0])
         )
         score = score * (left / whole.clamp(min=1e-9)).clamp(max=1)
-        scaled = templates._replace(pictures=templates.pictures * contrast)
-        return poses.translation + middle, poses.rotation, score, scaled
+        return poses.translation + middle, poses.rotation, score, templates.scaled(contrast)
 
     def draw(self, position: Tensor, rotation: Tensor, templates: Templates) -> tuple[Tensor, ...]:
         """Draw objects: pictures and weights (n, ...), and the corners of their boxes."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..geometry import Poses, apply_poses
 from ..models import SavedModel
 from ._progress import Progress
-from ._refine import Templates, decode_templates, explained
+from ._refine import Templates, decode_templates, explained, fit_contrast
 
 
 class Candidates(NamedTuple):
@@ -114,7 +114,9 @@ def _read(
     target = templates.contrast(boxes)
     poses = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
     drawn = apply_poses(templates.pictures, poses)
-    fit = explained(target, drawn, apply_poses(templates.weight, poses)).reshape(len(places), n)
+    weight = apply_poses(templates.weight, poses)
+    contrast = fit_contrast(target, drawn, weight, templates.factor)
+    fit = explained(target, drawn * contrast, weight).reshape(len(places), n)
     choice = fit.argmax(1)
     flat = rows[:, 0] * n + choice
     return (

@@ -27,6 +27,7 @@ class Templates(NamedTuple):
     side: (
         Tensor  # (n, 1, 1, 1), -1 where objects are dark, 1 where bright, 0 where they may be both
     )
+    factor: Tensor  # (n, 1, 1, 1), by which the pictures were scaled since they were decoded
 
     def contrast(self, images: Tensor) -> Tensor:
         """Difference of images, one for each object, from its background.
@@ -36,6 +37,10 @@ class Templates(NamedTuple):
         """
         difference = images - self.level
         return difference * (difference * self.side >= 0)
+
+    def scaled(self, factor: Tensor) -> "Templates":
+        """Return them of another contrast, scaled by ``factor`` (n, 1, 1, 1)."""
+        return self._replace(pictures=self.pictures * factor, factor=self.factor * factor)
 
     def select(self, rows: Tensor) -> "Templates":
         """Return those of some rows."""
@@ -62,7 +67,8 @@ def decode_templates(saved: SavedModel, content: Tensor, batch: int = 256) -> Te
     strength = _blurred(pictures.abs().mean(1, keepdim=True), size / 16)
     strength = strength / strength.amax((2, 3), keepdim=True).clamp(min=1e-9)
     weight = (strength / 0.3).clamp(max=1) * mask
-    return Templates(pictures, level, weight, torch.full_like(level[:, :1], side))
+    column = torch.ones_like(level[:, :1])
+    return Templates(pictures, level, weight, side * column, column)
 
 
 def _central_part(pictures: Tensor) -> Tensor:
@@ -114,7 +120,7 @@ def refine_poses(
         ``1 - error / error of the background alone`` on the object and its rim: how much better
         the object explains the pixels. 1 is perfect, 0 or less no object.
     Tensor, shape (n, 1, 1, 1)
-        Factor, between a half and two, by which each picture was scaled to fit.
+        Factor by which each picture was scaled to fit: between a half and two of what was decoded.
     """
     target = templates.contrast(images)
     shape = images.shape[-2:]
@@ -122,7 +128,8 @@ def refine_poses(
     start = poses.translation
     damping = torch.full_like(turn, 1e-2)
     drawn = apply_poses(templates.pictures, poses, shape)
-    contrast = fit_contrast(target, drawn, apply_poses(templates.weight, poses, shape))
+    factor = templates.factor
+    contrast = fit_contrast(target, drawn, apply_poses(templates.weight, poses, shape), factor)
     pictures = templates.pictures * contrast
     drawn = drawn * contrast
     error = (target - drawn).square().sum((1, 2, 3))
@@ -149,19 +156,25 @@ def refine_poses(
     refined = Poses(wrap_angle(turn), shift)
     drawn = apply_poses(templates.pictures, refined, shape)
     weight = apply_poses(templates.weight, refined, shape)
-    return refined, explained(target, drawn, weight), fit_contrast(target, drawn, weight)
+    contrast = fit_contrast(target, drawn, weight, factor)
+    return refined, explained(target, drawn * contrast, weight), contrast
 
 
-def fit_contrast(target: Tensor, drawn: Tensor, weight: Tensor) -> Tensor:
-    """Factor (n, 1, 1, 1) that fits ``drawn`` best to ``target``, within a factor of two."""
+def fit_contrast(target: Tensor, drawn: Tensor, weight: Tensor, factor: Tensor) -> Tensor:
+    """Factor (n, 1, 1, 1) that fits ``drawn`` best to ``target``.
+
+    With ``factor``, by which it is scaled already, it stays within a factor of two of what was
+    decoded: an object much fainter than any that was learnt is none.
+    """
     product = (weight * target * drawn).sum((1, 2, 3), keepdim=True)
     power = (weight * drawn.square()).sum((1, 2, 3), keepdim=True)
-    return (product / power.clamp(min=1e-9)).clamp(*_CONTRAST)
+    least, most = (limit / factor for limit in _CONTRAST)
+    return (product / power.clamp(min=1e-9)).clamp(least, most)
 
 
 def explained(target: Tensor, drawn: Tensor, weight: Tensor) -> Tensor:
-    """Part of the weighted power of ``target`` that ``drawn`` explains, its contrast fitted."""
-    error = target - drawn * fit_contrast(target, drawn, weight)
+    """Part of the weighted power of ``target`` that ``drawn`` explains."""
+    error = target - drawn
     power = (weight * target.square()).sum((1, 2, 3))
     return 1 - (weight * error.square()).sum((1, 2, 3)) / power.clamp(min=1e-9)
 
