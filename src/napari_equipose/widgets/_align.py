@@ -1,7 +1,6 @@
 """The Align panel: choose boxes and a model, press Align, and see them aligned."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from ._align_training import resumed_training, training_to_resume
 from ._align_view import AlignView, Stage
 from ._forms import Fold
 from ._learning import LearningView
-from ._model_choice import ask_for_model
+from ._model_choice import LoadsModels
 from ._models import shelf
 from ._panel import Panel, short
 from ._train_job import time_left
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class AlignWidget(Panel):
+class AlignWidget(Panel, LoadsModels):
     """Bring the boxes of a stack to rest, and average them.
 
     Parameters
@@ -54,7 +53,7 @@ class AlignWidget(Panel):
         self.start.clicked.connect(self._align)
         self.resume.clicked.connect(self._resume)
         self.place.clicked.connect(self._place_back)
-        self.forms.load.clicked.connect(self._ask_for_model)
+        self.forms.load.clicked.connect(self.ask_for_model)
         self.status.setText("Choose boxes, or points on a tomogram, then press Align.")
         self.offer()
 
@@ -78,21 +77,6 @@ class AlignWidget(Panel):
             self.body.addWidget(part)
         self.body.addStretch(1)
         self.place.hide()
-
-    def _ask_for_model(self) -> None:
-        path = ask_for_model(self)
-        if path is not None:
-            self.load_model(path)
-
-    def load_model(self, path: Path) -> None:
-        """Load a model file and choose it, if it fits the boxes."""
-        try:
-            reason = self.model.load(path)
-        except Exception as error:
-            self.refuse(error)
-        else:
-            if reason:
-                self.say(reason)
 
     def _align(self) -> None:
         try:

@@ -12,7 +12,7 @@ from ._detect_order import DetectOrder
 from ._detect_result import DetectResult
 from ._detect_source import DetectSource
 from ._forms import Choice, Fold, Form
-from ._model_choice import ask_for_model
+from ._model_choice import LoadsModels
 from ._models import shelf
 from ._object_layers import ObjectLayers, thicken_slices
 from ._panel import Panel, short, user_folder
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class DetectWidget(Panel):
+class DetectWidget(Panel, LoadsModels):
     """Find the objects of an image or a volume with a trained model.
 
     Parameters
@@ -50,7 +50,7 @@ class DetectWidget(Panel):
         self._build_settings()
         self.body.addStretch(1)
         self.start.clicked.connect(self._begin)
-        self.source.load.clicked.connect(self._ask_for_model)
+        self.source.load.clicked.connect(self.ask_for_model)
         self.source.changed.connect(self._on_source)
         self.result.least_changed.connect(self._filter)
         self.result.save.clicked.connect(self._ask_where_to_save)
@@ -105,21 +105,6 @@ class DetectWidget(Panel):
             self.status.setText("Train a model in the panel Train, or load one.")
         elif not self.is_running and self.layers is None:
             self.status.clear()
-
-    def _ask_for_model(self) -> None:
-        path = ask_for_model(self)
-        if path is not None:
-            self.load_model(path)
-
-    def load_model(self, path: Path) -> None:
-        """Load a model file and choose it, if it finds objects."""
-        try:
-            reason = self.model.load(path)
-        except Exception as error:
-            self.refuse(error)
-        else:
-            if reason:
-                self.say(reason)
 
     def _begin(self) -> None:
         try:

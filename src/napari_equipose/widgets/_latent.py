@@ -20,7 +20,7 @@ from ._latent_parts import add_parts
 from ._latent_plot import LatentPlot
 from ._latent_source import LatentSource
 from ._latent_state import LatentState
-from ._model_choice import ask_for_model
+from ._model_choice import LoadsModels
 from ._panel import short
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BEGIN = "Detect and Align make objects to show; or choose boxes and a model, and press Encode."
 
 
-class LatentWidget(PartsPanel):
+class LatentWidget(PartsPanel, LoadsModels):
     """A map of what objects look like, bound to where they are.
 
     Parameters
@@ -46,6 +46,7 @@ class LatentWidget(PartsPanel):
         super().__init__(viewer, "latent", "The latent space")
         self.state = LatentState()
         self.source = LatentSource(viewer)
+        self.model = self.source.model
         self.plot = LatentPlot()
         self.map: LatentMap | None = None
         self.maps, self.colours = MapChoice(), ColourChoice()
@@ -81,7 +82,7 @@ class LatentWidget(PartsPanel):
     def _connect(self) -> None:
         state, source, plot = self.state, self.source, self.plot
         self.start.clicked.connect(self._start)
-        source.load.clicked.connect(self._ask_for_model)
+        source.load.clicked.connect(self.ask_for_model)
         source.layer_picked.connect(self._on_layer)
         source.changed.connect(self._on_source)
         state.rows_changed.connect(self._on_rows)
@@ -263,21 +264,6 @@ class LatentWidget(PartsPanel):
             self._generated.take_away()
 
     # Files
-
-    def _ask_for_model(self) -> None:
-        path = ask_for_model(self)
-        if path is not None:
-            self.load_model(path)
-
-    def load_model(self, path: Path) -> None:
-        """Load a model file and choose it, if it fits the objects."""
-        try:
-            reason = self.source.model.load(path)
-        except Exception as error:
-            self.refuse(error)
-        else:
-            if reason:
-                self.say(reason)
 
     def _ask_where_to_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save the figure", "", "Figures (*.svg *.png)")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from ._forms import Choice
 from ._models import ModelFacts, shelf
@@ -91,9 +92,25 @@ def why_no_boxes(facts: ModelFacts, dimensions: int, side: int | None, channels:
     return ""
 
 
-def ask_for_model(parent: QWidget) -> Path | None:
-    """Let a person choose a model file."""
-    folder = user_folder()
-    start = str(folder) if folder.is_dir() else ""
-    path, _ = QFileDialog.getOpenFileName(parent, "Load a model", start, "Models (*.safetensors)")
-    return Path(path) if path else None
+class LoadsModels:
+    """What a `Panel` with a choice of models does with model files."""
+
+    model: ModelChoice
+
+    def ask_for_model(self: Any) -> None:
+        """Let a person choose a model file, and load it."""
+        folder = user_folder()
+        start = str(folder) if folder.is_dir() else ""
+        path, _ = QFileDialog.getOpenFileName(self, "Load a model", start, "Models (*.safetensors)")
+        if path:
+            self.load_model(Path(path))
+
+    def load_model(self: Any, path: Path) -> None:
+        """Load a model file and choose it, if it suits."""
+        try:
+            reason = self.model.load(path)
+        except Exception as error:
+            self.refuse(error)
+        else:
+            if reason:
+                self.say(reason)
