@@ -79,22 +79,20 @@ def encode(
     InputError
         If the boxes do not fit the model.
     """
-    config = saved.model.config
-    dimensions = 3 if 3 in saved.model.capabilities.dimensions else 2
-    sides = (config.box_size,) * dimensions
-    expected = sides + ((3,) if config.channels == 3 else ())
-    if stack.ndim != len(expected) + 1 or stack.shape[1:] != expected:
+    config, volumes = saved.model.config, 3 in saved.model.capabilities.dimensions
+    if stack.shape[1:] != saved.box_shape:
         raise InputError(
-            f"the model was trained on boxes of shape {expected}, the stack has shape "
+            f"the model was trained on boxes of shape {saved.box_shape}, the stack has shape "
             f"{stack.shape}; cut boxes of {config.box_size} pixels."
         )
     target = choose_device(device)
     assert isinstance(saved.model, torch.nn.Module)
     saved.model.to(target)
-    batch_size = batch_size or {2: 100, 3: 8}[dimensions]
+    batch_size = batch_size or (8 if volumes else 100)
     structures: DrawnStructures | DrawnPictures | None = None
     if refine:
-        structures = (DrawnStructures if dimensions == 3 else DrawnPictures).of(saved)
+        structures = (DrawnStructures if volumes else DrawnPictures).of(saved)
+    sides = (config.box_size,) * (3 if volumes else 2)
     parts: list[Encoding] = []
     for first in range(0, len(stack), batch_size):
         raw = np.asarray(stack[first : first + batch_size])

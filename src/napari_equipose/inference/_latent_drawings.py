@@ -38,7 +38,7 @@ def draw_content(saved: SavedModel, content: ArrayLike) -> NDArray[np.float32]:
         If the content is not that of this model.
     """
     wanted = checked_content(saved, content)
-    return np.concatenate([np.zeros((0, *_shape(saved)), np.float32), *_drawn(saved, wanted)])
+    return np.concatenate([np.zeros((0, *saved.box_shape), np.float32), *_drawn(saved, wanted)])
 
 
 def draw_grid(
@@ -135,19 +135,12 @@ def checked_content(saved: SavedModel, content: ArrayLike) -> NDArray[np.float64
     return values
 
 
-def _shape(saved: SavedModel) -> tuple[int, ...]:
-    """Shape of a drawn object, its channels last."""
-    config = saved.model.config
-    sides = (config.box_size,) * (3 if 3 in saved.model.capabilities.dimensions else 2)
-    return (*sides, config.channels) if config.channels > 1 else sides
-
-
 def _drawn(
     saved: SavedModel, content: NDArray[np.float64]
 ) -> Generator[NDArray[np.float32], None, None]:
     """Draw contents (m, k), a batch at a time."""
     model: Any = saved.model
-    device, shape = next(model.parameters()).device, _shape(saved)
+    device, shape = next(model.parameters()).device, saved.box_shape
     if not len(content):
         return
     batch = max(1, _BATCH // int(np.prod(shape)))

@@ -113,7 +113,6 @@ def rotation_profile(
     ----------
     J. Leiner et al., "Data fission: splitting a single data point", JASA 2023: the two copies.
     """
-    config = saved.model.config
     if 3 in saved.model.capabilities.dimensions:
         raise InputError("symmetry is told of images; the model is of volumes.")
     if n_angles < _FEWEST_ANGLES:
@@ -121,9 +120,10 @@ def rotation_profile(
     contents = checked_content(saved, content).astype(np.float32)
     shifts, n = np.asarray(translation, np.float32), len(boxes)
     sizes = np.ones(n, np.float32) if scale is None else np.asarray(scale, np.float32)
-    expected = (config.box_size,) * 2 + ((3,) if config.channels == 3 else ())
-    if tuple(boxes.shape[1:]) != expected or not n:
-        raise InputError(f"boxes of shape {expected} are wanted, got shape {tuple(boxes.shape)}.")
+    if tuple(boxes.shape[1:]) != saved.box_shape or not n:
+        raise InputError(
+            f"boxes of shape {saved.box_shape} are wanted, got shape {tuple(boxes.shape)}."
+        )
     if {len(contents), len(shifts), len(sizes)} != {n}:
         raise InputError(f"each of {n} boxes needs one content and one translation.")
     rng = np.random.default_rng(seed)

@@ -37,6 +37,13 @@ class SavedModel:
     digest: str = ""
     """First 16 hexadecimal digits of the SHA-256 of the weights and configuration."""
 
+    @property
+    def box_shape(self) -> tuple[int, ...]:
+        """Shape of one of its boxes as files and layers hold them, colours last."""
+        config = self.model.config
+        sides = (config.box_size,) * (3 if 3 in self.model.capabilities.dimensions else 2)
+        return (*sides, config.channels) if config.channels > 1 else sides
+
 
 def build_model(kind: str, config: dict[str, Any]) -> Model:
     """Make an untrained model of a kind from its plain configuration.
