@@ -1,6 +1,6 @@
 """The published systems, their common interface, and their files."""
 
-from ._device import choose_device
+from ._device import choose_device, multiplies_bfloat16
 from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
 from ._interface import Capabilities, LossTerms, Model, Posterior
@@ -44,6 +44,7 @@ __all__ = [
     "load_model",
     "model_kind",
     "model_kinds",
+    "multiplies_bfloat16",
     "read_metadata",
     "save_model",
 ]

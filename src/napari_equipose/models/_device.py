@@ -5,6 +5,16 @@ import torch
 from ..geometry import InputError
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 by itself, and so about twice as fast."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # An older torch can't tell what a processor can do.
+    features = getattr(torch.cpu, "get_capabilities", dict[str, bool])()
+    able = any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return device.type == "cpu" and able
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device of that name, or the best there is.
 

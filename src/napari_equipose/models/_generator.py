@@ -45,6 +45,9 @@ class CoordinateGenerator(nn.Module):
     ``n_layers`` shared layers; every pixel of every image is evaluated on its own.
     """
 
+    in_bfloat16 = False
+    """Whether matrices are multiplied in bfloat16."""
+
     def __init__(
         self,
         content_dim: int,
@@ -67,8 +70,10 @@ class CoordinateGenerator(nn.Module):
 
     def forward(self, content: Tensor, points: Tensor) -> Tensor:
         """Content (n, content_dim) and points (n or 1, k, 2) to values (n, channels, k)."""
-        hidden = self.place(self.features(points)) + self.content(content).unsqueeze(1)
-        values: Tensor = self.intensity(self.shared(hidden))
+        features = self.features(points)
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            hidden = self.place(features) + self.content(content).unsqueeze(1)
+            values: Tensor = self.intensity(self.shared(hidden)).float()
         return values.mT
 
 
@@ -78,6 +83,9 @@ class BilinearGenerator(nn.Module):
     The same two parallel branches meet in a product instead of a sum, so that on a grid shared
     by all images the coordinate branch is evaluated once for the whole batch.
     """
+
+    in_bfloat16 = False
+    """Whether matrices are multiplied in bfloat16."""
 
     def __init__(
         self,
@@ -103,11 +111,13 @@ class BilinearGenerator(nn.Module):
 
     def forward(self, content: Tensor, points: Tensor) -> Tensor:
         """Content (n, content_dim) and points (n or 1, k, 2) to values (n, channels, k)."""
-        basis: Tensor = self.place(self.features(points))  # (n or 1, k, width)
-        mix: Tensor = self.content(content).reshape(len(content), self.channels, -1)
-        if len(basis) == 1:  # one matrix product for the batch, not a batch of them
-            return mix @ basis[0].T + self.level
-        return mix @ basis.mT + self.level
+        features = self.features(points)
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            basis: Tensor = self.place(features)  # (n or 1, k, width)
+            mix: Tensor = self.content(content).reshape(len(content), self.channels, -1)
+            # With one grid, one matrix product for the batch, not a batch of them.
+            drawn = mix @ (basis[0].T if len(basis) == 1 else basis.mT)
+        return drawn.float() + self.level
 
 
 GENERATORS: dict[str, type[CoordinateGenerator] | type[BilinearGenerator]] = {

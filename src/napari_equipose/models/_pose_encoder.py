@@ -46,6 +46,8 @@ class PoseEncoder(nn.Module):
     """
 
     blur: Tensor
+    in_bfloat16 = False
+    """Whether matrices are multiplied in bfloat16."""
 
     def __init__(self, config: TargetVAEConfig) -> None:
         super().__init__()
@@ -88,13 +90,17 @@ class PoseEncoder(nn.Module):
         # (rotation, fields) last, so that the 1x1 convolutions are plain matrix products.
         matrix = weight.transpose(0, 1).reshape(-1, c * k * k)
         bias = self.bias.repeat(self.config.n_rotations)
-        features = F.leaky_relu(F.linear(rows, matrix, bias), inplace=True)
+        with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            features = F.leaky_relu(F.linear(rows, matrix, bias), inplace=True)
         return features.view(m, y, x, self.config.n_rotations, self.config.fields)
 
     def read_heads(self, features: Tensor) -> list[Tensor]:
         """Features (..., fields) to the parameters of each component (..., size)."""
-        hidden = F.leaky_relu(self.mix(features), inplace=True)
-        return list(self.heads(hidden).split(self.sizes, dim=-1))
+        # On rows: in place on the view that more axes give, the backward pass would copy it twice.
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            hidden = F.leaky_relu(self.mix(features.flatten(0, -2)), inplace=True)
+            heads = self.heads(hidden).float().unflatten(0, features.shape[:-1])
+        return list(heads.split(self.sizes, dim=-1))
 
     def forward(self, images: Tensor) -> PoseMaps:
         """Encode boxes of shape (n, channels, y, x)."""

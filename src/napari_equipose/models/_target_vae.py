@@ -108,6 +108,10 @@ class TargetVAE(nn.Module):
         """Draw all objects with content zero in training, so that they agree on one frame."""
         self._content_held = held
 
+    def multiply_in_bfloat16(self, on: bool) -> None:
+        """Multiply the matrices of the networks in bfloat16, all else in float32."""
+        self.encoder.in_bfloat16 = self.generator.in_bfloat16 = on
+
     def loss(self, images: Tensor, ctf: Tensor | None = None) -> LossTerms:
         """Terms of the negative evidence lower bound (equation 6).
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..geometry import ContrastTransfer, InputError
 from ..inference import Notice
-from ..models import LossTerms
+from ..models import LossTerms, multiplies_bfloat16
 from ._batches import Boxes, Room, batches, seeded, split
 from ._reports import EpochReport, StepReport
 from ._schedule import (
@@ -88,9 +88,13 @@ def fit(
     state = state or TrainingState()
     if config.content_delay and not hasattr(model, "hold_content"):
         raise InputError("content_delay is not possible with this kind of model; set it to 0.")
+    if config.bfloat16 and not hasattr(model, "multiply_in_bfloat16"):
+        raise InputError("bfloat16 is not possible with this kind of model.")
     hold_content: Callable[[bool], None] = getattr(model, "hold_content", lambda held: None)
     learner = _Learner(model, images, config, ctf, targets)
     learner.restore(state)
+    if config.bfloat16:
+        learner.model.multiply_in_bfloat16(multiplies_bfloat16(learner.device))
     began = time.monotonic() - state.seconds
     try:
         while state.epoch < config.epochs and not has_ended(config, state):
@@ -128,6 +132,8 @@ def fit(
             model.load_state_dict(state.best)
         if config.content_delay:
             hold_content(False)
+        if config.bfloat16:
+            learner.model.multiply_in_bfloat16(False)
 
 
 def _epoch(

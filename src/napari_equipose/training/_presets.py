@@ -77,6 +77,7 @@ def preset(
         warm_up_steps=200,
         steps_per_epoch=None if n_images > 10_000 else 50,
         quarter_turns=n_images < 5_000,
+        bfloat16=True,
     )
     if name == "fast":
         return fast, training
