@@ -1,5 +1,6 @@
 """The training loop: what it learns, keeps, repeats and refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from napari_equipose.geometry import InputError
 from napari_equipose.inference import Notice
-from napari_equipose.models import LossTerms, Normalisation, load_model
+from napari_equipose.models import LossTerms, Normalisation, TargetVAE, load_model
 from napari_equipose.training import (
     EpochReport,
     TrainingConfig,
@@ -182,3 +183,16 @@ def test_impossible_settings_are_refused() -> None:
         TrainingConfig(schedule="linear")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="content_delay is not possible"):
         next(fit(Level(), images(), TrainingConfig(content_delay=2)))
+    with pytest.raises(InputError, match="bfloat16 is not possible"):
+        next(fit(Level(), images(), TrainingConfig(bfloat16=True)))
+
+
+def test_bfloat16_is_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_equipose.training._fit.multiplies_bfloat16", lambda _: True)
+    model = TargetVAE(tiny.MODEL)
+    seen = []
+    for report in fit(model, images(), replace(QUICK, epochs=2, bfloat16=True)):
+        seen.append((model.encoder.in_bfloat16, model.generator.in_bfloat16, type(report)))
+    assert (True, True, EpochReport) in seen
+    assert not model.encoder.in_bfloat16
+    assert not model.generator.in_bfloat16

@@ -211,6 +211,24 @@ def test_overfits_a_few_images(config: TargetVAEConfig, likelihood: str) -> None
         assert after < before - 200
 
 
+@pytest.mark.parametrize("config", [SMALL, CHEAP], ids=["paper", "fast"])
+def test_bfloat16_changes_the_slopes_little_and_no_pose(config: TargetVAEConfig) -> None:
+    model = make(config)
+    losses, slopes = [], []
+    for on in (False, True):
+        model.multiply_in_bfloat16(on)
+        model.zero_grad()
+        torch.manual_seed(5)
+        terms = model.loss(pictures(32))
+        terms.total.backward()
+        losses.append(terms.total.item())
+        slopes.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+        assert {value.dtype for value in model.encoder(pictures(1))} == {torch.float32}
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.005)
+    assert torch.nn.functional.cosine_similarity(*slopes, dim=0) > 0.99
+
+
 def test_ctf_is_applied_to_what_is_drawn() -> None:
     model = make(SMALL)
     images = pictures(2)
