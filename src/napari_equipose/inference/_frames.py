@@ -26,7 +26,7 @@ _REACH = 2
 """How far neighbours are, times the distance to the nearest."""
 _SWEEPS = 60
 _LEAST_IMAGES = 500
-_MOST_IMAGES = 2000
+_MOST_IMAGES = 5000
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed
     saved : SavedModel
         Its model, with ``set_frames``, is changed in place.
     boxes : Tensor, shape (n, channels, box_size, box_size)
-        Normalised; up to 2,000 are looked at. With fewer than 500, which the comparison would
+        Normalised; up to 5,000 are looked at. With fewer than 500, which the comparison would
         add noise to rather than order, or where all have one content, nothing is changed.
     device : str
         As for `models.choose_device`.

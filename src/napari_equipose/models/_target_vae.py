@@ -265,7 +265,7 @@ class TargetVAE(nn.Module):
         content : Tensor, shape (n, content_dim), or None
             At most ``n_frames`` typical contents; None for no turn anywhere.
         rotation : Tensor, shape (n,), optional
-            Radians, of the contents that are nearest to each.
+            Radians, of each; other contents take the mean of the nearest two, weighted by nearness.
         """
         if content is None or rotation is None:
             self.frame_rotation.zero_()
@@ -285,8 +285,10 @@ class TargetVAE(nn.Module):
 
     def _frame(self, content: Tensor, at_rest: Tensor) -> Poses:
         """The same of contents that are drawn already."""
-        nearest = torch.cdist(content, self.frame_content).argmin(1)
-        return Poses(self.frame_rotation[nearest], self._centroid(at_rest))
+        distance, nearest = torch.cdist(content, self.frame_content).topk(2, largest=False)
+        weight, turn = 1 / (distance.square() + 1e-6), self.frame_rotation[nearest]
+        turn = torch.atan2((weight * turn.sin()).sum(1), (weight * turn.cos()).sum(1))
+        return Poses(turn, self._centroid(at_rest))
 
     def _centroid(self, at_rest: Tensor) -> Tensor:
         """Middle of objects as `_draw_at_rest` makes them, shape (n, 2), pixels (y, x)."""
