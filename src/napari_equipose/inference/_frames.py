@@ -15,12 +15,12 @@ from ..models import SavedModel, choose_device
 from ._refine import decode_templates
 
 _ANGLES = 120
-_SHARPNESS = 32
-_BLUR = 1 / 16
+_SHARPNESS = 56
+_BLUR = 1 / 18
 """Of the side of the pictures: strokes that lie beside each other count as alike, too."""
 _TOLERANCE = 30
 """Degrees within which two votes for an angle support each other."""
-_CONTINUITY = 0.2
+_CONTINUITY = 0.1
 """Votes of neighbouring contents for no angle between them, in parts of those of boxes."""
 _REACH = 2
 """How far neighbours are, times the distance to the nearest."""
