@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ._precision import bfloat16_if
+
 
 class FourierFeatures(nn.Module):
     """Random Fourier features of coordinates (Rahimi and Recht, 2007).
@@ -71,7 +73,7 @@ class CoordinateGenerator(nn.Module):
     def forward(self, content: Tensor, points: Tensor) -> Tensor:
         """Content (n, content_dim) and points (n or 1, k, 2) to values (n, channels, k)."""
         features = self.features(points)
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        with bfloat16_if(self.in_bfloat16, points.device):
             hidden = self.place(features) + self.content(content).unsqueeze(1)
             values: Tensor = self.intensity(self.shared(hidden)).float()
         return values.mT
@@ -112,7 +114,7 @@ class BilinearGenerator(nn.Module):
     def forward(self, content: Tensor, points: Tensor) -> Tensor:
         """Content (n, content_dim) and points (n or 1, k, 2) to values (n, channels, k)."""
         features = self.features(points)
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        with bfloat16_if(self.in_bfloat16, points.device):
             basis: Tensor = self.place(features)  # (n or 1, k, width)
             mix: Tensor = self.content(content).reshape(len(content), self.channels, -1)
             # With one grid, one matrix product for the batch, not a batch of them.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..geometry import box_centre
 from ._lifting import InterpolatedLifting, SteerableLifting
+from ._precision import bfloat16_if
 from ._target_vae_config import TargetVAEConfig
 
 
@@ -90,14 +91,14 @@ class PoseEncoder(nn.Module):
         # (rotation, fields) last, so that the 1x1 convolutions are plain matrix products.
         matrix = weight.transpose(0, 1).reshape(-1, c * k * k)
         bias = self.bias.repeat(self.config.n_rotations)
-        with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        with bfloat16_if(self.in_bfloat16, rows.device):
             features = F.leaky_relu(F.linear(rows, matrix, bias), inplace=True)
         return features.view(m, y, x, self.config.n_rotations, self.config.fields)
 
     def read_heads(self, features: Tensor) -> list[Tensor]:
         """Features (..., fields) to the parameters of each component (..., size)."""
         # On rows: in place on the view that more axes give, the backward pass would copy it twice.
-        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        with bfloat16_if(self.in_bfloat16, features.device):
             hidden = F.leaky_relu(self.mix(features.flatten(0, -2)), inplace=True)
             heads = self.heads(hidden).float().unflatten(0, features.shape[:-1])
         return list(heads.split(self.sizes, dim=-1))
