@@ -10,7 +10,6 @@ from napari_equipose.geometry import InputError
 from napari_equipose.training import (
     TrainingRun,
     choose_likelihood,
-    prepare_images,
     prepare_stack,
     read_run,
     write_run,
@@ -131,16 +130,3 @@ def test_likelihood_follows_the_pixels_unless_it_is_given() -> None:
     prepared = prepare_stack(TrainingRun(likelihood="gaussian"), masks)
     assert prepared.model_config.likelihood == "gaussian"
     assert prepared.normalisation.kind == "standard"
-
-
-def test_noisy_images_are_learnt_for_less_long_and_less_finely() -> None:
-    y, x = np.mgrid[:200, :200]
-    places = np.array([[a, b] for a in range(20, 200, 32) for b in range(20, 200, 32)], float)
-    clean = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / 40) for a, b in places)
-    noisy = clean + np.random.default_rng(0).normal(0, 2, clean.shape)
-    run = TrainingRun(box_size=20, polarity="bright")
-    easy, hard = (prepare_images(run, [image], [places]) for image in (clean, noisy))
-    assert hard.training_config.epochs < easy.training_config.epochs
-    assert hard.model_config.feature_length > easy.model_config.feature_length
-    given = prepare_images(TrainingRun(box_size=20, polarity="bright", epochs=7), [noisy], [places])
-    assert given.training_config.epochs == 7

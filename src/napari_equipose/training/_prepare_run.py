@@ -192,15 +192,10 @@ def _for_images(run: TrainingRun, normalisation: Normalisation) -> dict[str, Any
         "focus": 0.32 * size,
         "binning": max(1, round(size / 16)),
     }
-    if _are_noisy(normalisation):
+    if normalisation.kind == "standard" and normalisation.polarity is None:
         # Finer detail would be noise: some hundred boxes do not average it out.
         follow["feature_length"] = size / 10
     return {name: value for name, value in follow.items() if name not in run.settings}
-
-
-def _are_noisy(normalisation: Normalisation) -> bool:
-    """Whether images were flattened gently, see `_flattening`."""
-    return normalisation.kind == "standard" and normalisation.polarity is None
 
 
 def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:
@@ -248,7 +243,6 @@ def _prepared(
     if follow and run.preset != "paper":
         model = changed(model, follow)
         if run.epochs is None and "epochs" not in run.settings:
-            # Boxes of few images show neighbours and noise: long training learns those by heart.
-            fifths = 2 if _are_noisy(normalisation) else 3
-            training = replace(training, epochs=max(training.epochs * fifths // 5, 1))
+            # Boxes of one image are few and show neighbours: long training learns those by heart.
+            training = replace(training, epochs=max(training.epochs * 3 // 5, 1))
     return PreparedRun(boxes, model, training, normalisation, positions)
