@@ -349,15 +349,17 @@ def test_chunk_of_a_zarr_array_unpacks_to_no_more_than_it_should(
 ) -> None:
     codec, packed = bomb
     path = tmp_path / "a.zarr"
-    options: dict[str, Any] = {"compressors": _zarr_3(codec)}
+    # One chunk: a second would still be unpacked, in a thread of zarr's, when the first is refused,
+    # and CPython before 3.12.9 crashes if tracing stops meanwhile (its issue 128679).
+    options: dict[str, Any] = {"compressors": _zarr_3(codec), "chunks": (32, 32)}
     if form.startswith("2"):
-        options = {"zarr_format": 2, "compressors": codec}
+        options |= {"zarr_format": 2, "compressors": codec}
     if form == "2-filter":
-        options = {"zarr_format": 2, "compressors": None, "filters": [codec]}
+        options |= {"compressors": None, "filters": [codec]}
     if form == "3-shard":
-        options |= {"shards": (32, 32)}
+        options |= {"chunks": (16, 32), "shards": (32, 32)}
     data = RNG.integers(0, 9, (32, 32)).astype("<u2")
-    zarr.create_array(path, data=data, chunks=(16, 32), **options)
+    zarr.create_array(path, data=data, **options)
     np.testing.assert_array_equal(read_image(path).data, data)
     chunk = next(file for file in sorted(path.rglob("*0")) if file.is_file())
     chunk.write_bytes(_shard(packed) if form == "3-shard" else packed)
