@@ -5,7 +5,7 @@ from math import pi
 
 import pytest
 import torch
-from torch.distributions import Categorical, Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from napari_equipose.geometry import InputError, Poses, apply_poses
 from napari_equipose.models import TargetVAE, TargetVAEConfig
@@ -119,6 +119,31 @@ def test_divergences_agree_with_monte_carlo() -> None:
     for name, values in sampled.items():
         error = values.std() / n**0.5
         assert abs(values.mean() - analytic[name]) < 5 * error + 1e-4, name
+
+
+@pytest.mark.parametrize("subpixel", [True, False])
+def test_guidance_is_the_density_of_the_posterior_where_the_truth_is(subpixel: bool) -> None:
+    model = make(replace(SMALL, subpixel=subpixel))
+    images, content = 20 * pictures(5), torch.randn(5, SMALL.content_dim)
+    poses = Poses(torch.linspace(-3, 9, 5), torch.randn(5, 2))
+    with torch.no_grad():
+        maps = model.encoder(images)
+        loss = model.guided_loss(images, content, poses)
+    middle, spread = model.places.expand(5, -1, -1), torch.full(maps.offset.shape, 0.5)
+    if subpixel:
+        matrix = Poses(model.steps, model.places).matrix
+        middle = middle + torch.einsum("kij,nkj->nki", matrix, maps.offset)
+        spread = maps.offset_log_std.exp().unsqueeze(-1).expand_as(middle)
+    angle = model.steps + maps.turn
+    full_turns = 2 * pi * ((poses.rotation[:, None] - angle) / (2 * pi)).round()
+    means = torch.cat(((angle + full_turns).unsqueeze(-1), middle, maps.content), -1)
+    stds = (maps.turn_log_std.exp().unsqueeze(-1), spread, maps.content_log_std.exp())
+    mixture = MixtureSameFamily(
+        Categorical(logits=maps.log_prob), Independent(Normal(means, torch.cat(stds, -1)), 1)
+    )
+    truth = torch.cat((poses.rotation[:, None], poses.translation, content), 1)
+    log_density = mixture.log_prob(truth)
+    assert loss == pytest.approx(float(-log_density.mean()), rel=1e-4)
 
 
 def test_weight_of_the_content_weighs_its_divergence_only() -> None:

@@ -15,6 +15,7 @@ from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, sear
 from ._encode import Encoding, encode, least_score
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._frames import agree_on_frames
+from ._image_classes import ClassificationConfig, classify_images
 from ._isolate import IsolatedBoxes, isolate
 from ._latent_drawings import draw_content, draw_grid, draw_path
 from ._latent_map import LatentMap, latent_dimensions, latent_map, umap_is_there
@@ -35,6 +36,7 @@ __all__ = [
     "Alignment",
     "AlignmentUpdate",
     "ClassAverage",
+    "ClassificationConfig",
     "ClusterMethod",
     "DetectionConfig",
     "Encoding",
@@ -63,6 +65,7 @@ __all__ = [
     "calibrate",
     "calibrate_volumes",
     "categories_of",
+    "classify_images",
     "cluster",
     "detect",
     "detect_volume",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,6 +57,18 @@ class Structures(NamedTuple):
     poses: Poses | Poses3D  # (m,) in pixels of the boxes
     score: NDArray[np.float32]  # (m,) correlation with the average where measured
     scale: NDArray[np.float32] | None = None  # (m,) of images, where it was looked for
+
+    def members(self) -> "Structures":
+        """Leave out those that are of their own kind."""
+        known = np.flatnonzero(self.label >= 0)
+        poses: Any = self.poses
+        return self._replace(
+            rows=self.rows[known],
+            label=self.label[known],
+            poses=type(poses)(*(part[torch.from_numpy(known)] for part in poses)),
+            score=self.score[known],
+            scale=None if self.scale is None else self.scale[known],
+        )
 
 
 def ab_initio(

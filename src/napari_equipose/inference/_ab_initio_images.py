@@ -77,7 +77,7 @@ def ab_initio_images(
     placed, label = _numbered(placed, label)
     placed = placed._replace(translation=placed.translation / coarse)
     return Structures(
-        _averages_of_boxes(read, parts, placed, label),
+        averages_of_boxes(read, parts, placed, label),
         many,
         label.numpy(),
         Poses(placed.rotation, placed.translation),
@@ -129,7 +129,7 @@ def _averages(images: Tensor, placed: Placed, label: Tensor) -> Tensor:
     )
 
 
-def _averages_of_boxes(
+def averages_of_boxes(
     read: Callable[[NDArray[np.int64]], Tensor],
     parts: list[NDArray[np.int64]],
     placed: Placed,

@@ -57,9 +57,9 @@ def encode(
         Boxes of the size the model was trained on; may be memory-mapped.
     refine : bool
         Fit what the model draws to the pixels: for a sub-pixel pose, with a system whose encoder
-        is fully convolutional; with a model that began with structures that a search found, at all
-        rotations of all of them, and the content is that of the best. Of images only where that
-        fits better than what the encoder says.
+        is fully convolutional; with any other model that began with structures that a search
+        found, at all rotations of all of them, and the content is that of the best. Of images only
+        where that fits better than what the encoder says.
     device : str
         As for `models.choose_device`.
     batch_size : int, optional
@@ -90,7 +90,7 @@ def encode(
     saved.model.to(target)
     batch_size = batch_size or (8 if volumes else 100)
     structures: DrawnStructures | DrawnPictures | None = None
-    if refine:
+    if refine and not saved.model.capabilities.fully_convolutional:
         structures = (DrawnStructures if volumes else DrawnPictures).of(saved)
     sides = (config.box_size,) * (3 if volumes else 2)
     parts: list[Encoding] = []

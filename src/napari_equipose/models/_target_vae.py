@@ -1,6 +1,6 @@
 """TARGET-VAE (Nasiri and Bepler, NeurIPS 2022): pose and content of objects in images."""
 
-from math import pi
+from math import log, pi
 
 import torch
 import torch.nn.functional as F
@@ -142,6 +142,37 @@ class TargetVAE(nn.Module):
         parts["kl_content"] = parts["kl_content"] * self.config.content_weight
         return LossTerms(torch.stack(list(parts.values())).sum(), parts)
 
+    def guided_loss(self, images: Tensor, content: Tensor, poses: Poses) -> Tensor:
+        """How unlikely the encoder finds contents and poses that are known of some boxes.
+
+        Parameters
+        ----------
+        images : Tensor, shape (n, channels, box_size, box_size)
+        content : Tensor, shape (n, content_dim)
+        poses : Poses
+            As for `draw`.
+
+        Returns
+        -------
+        Tensor
+            Mean of ``-log q(poses, content | image)``, in nats, a density in radians and pixels.
+            Where translations are those of the places alone, half of a place is their spread.
+        """
+        maps: PoseMaps = self.encoder(images)
+        offset, log_std = maps.offset, maps.offset_log_std.unsqueeze(-1)
+        if not self.config.subpixel:
+            offset = torch.zeros_like(offset)
+            log_std = torch.full_like(log_std, log(self.config.binning / 2))
+        middle = self.places + (rotation_matrix_2d(self.steps) @ offset.unsqueeze(-1)).squeeze(-1)
+        turned = wrap_angle(poses.rotation.unsqueeze(1) - self.steps - maps.turn)
+        log_density = (
+            maps.log_prob
+            + _log_normal(turned, maps.turn_log_std)
+            + _log_normal(poses.translation.unsqueeze(1) - middle, log_std).sum(-1)
+            + _log_normal(content.unsqueeze(1) - maps.content, maps.content_log_std).sum(-1)
+        )
+        return -log_density.logsumexp(1).mean()
+
     def divergences(self, maps: PoseMaps) -> dict[str, Tensor]:
         """KL divergences from the prior, each of shape (n,) (equation 5)."""
         config, weight = self.config, maps.log_prob.exp()
@@ -234,6 +265,13 @@ class TargetVAE(nn.Module):
         poses = Poses(rotation.reshape(-1), translation.reshape(-1, 2))
         turned, middle = poses.compose(self.frame(content.flatten(0, 1)))
         return PlaceHeads(logit.squeeze(-1), turned.reshape(n, r), middle.reshape(n, r, 2), content)
+
+    def draw(self, content: Tensor, poses: Poses) -> Tensor:
+        """Expected intensity (n, channels, box_size, box_size) at poses of the generator's frame.
+
+        Unlike `generate` it can be differentiated, and knows nothing of `frame`.
+        """
+        return self.likelihood.mean(self._draw(content, poses, self.config.box_size))
 
     def _draw(
         self, content: Tensor, poses: Poses, box_size: int, at_rest: Tensor | None = None
@@ -345,3 +383,8 @@ class TargetVAE(nn.Module):
         at_rest, side = self._draw_at_rest(content), box_size or self.config.box_size
         internal = poses.compose(self._frame(content, at_rest).inverse())
         return self.likelihood.mean(self._draw(content, internal, side, at_rest))
+
+
+def _log_normal(difference: Tensor, log_std: Tensor) -> Tensor:
+    """Log of the density of a normal distribution, so far from its mean."""
+    return -0.5 * ((difference / log_std.exp()).square() + log(2 * pi)) - log_std

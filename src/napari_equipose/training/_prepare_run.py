@@ -1,25 +1,30 @@
 """From the settings of a run and its images to all that `train` wants."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError
-from ..models import Normalisation
+from ..models import Normalisation, TargetVAEConfig
 from ._kinds import changed, check_finds_in, check_kind, check_learns_from
 from ._prepare import boxes_from_images, boxes_from_stack
 from ._proposals import propose_many
 from ._run_file import TrainingRun
 from ._training_config import TrainingConfig
+from ._wake_sleep import Decoys
 
 _LEAST_BOXES = 10
 _LEAST_OF_STACK = 8
 _SEEN_IN_INTENSITIES = ("scale_range", "contrast_range", "brightness_range")
+_STRUCTURES, _LATER_RATE = 8, 1e-3
+_ENOUGH_TO_SORT, _MOST_TO_SORT = 100, 3000  # boxes
 _LITTLE_NOISE = 0.25
 """Of the local contrast."""
 
@@ -43,6 +48,8 @@ class PreparedRun(NamedTuple):
     """Of each box of a stack."""
     targets: Tensor | None = None
     """The objects of the boxes, aligned, of the same shape."""
+    decoys: Decoys | None = None
+    """What of noise looks like an object, where classes are to be looked for in noise."""
 
 
 def prepare_stack(
@@ -139,7 +146,34 @@ def prepare_images(
     prepared = _prepared(
         run, boxes, places, likelihood, normalisation, _for_images(run, normalisation)
     )
-    return prepared._replace(images=looked_for)
+    prepared = prepared._replace(images=looked_for)
+    if prepared.training_config.structures and looked_for:
+        decoys = _decoys(looked_for, run.box_size, polarity, places, normalisation, model_box)
+        return prepared._replace(decoys=decoys)
+    return prepared
+
+
+def _decoys(
+    images: Sequence[NDArray[Any]],
+    box_size: int,
+    polarity: Literal["dark", "bright"],
+    places: Sequence[NDArray[np.float32]],
+    normalisation: Normalisation,
+    model_box: int,
+) -> Decoys:
+    """Boxes of the negatives of images, which hold the same noise and no objects."""
+    parts, among = list[Tensor](), 0
+    for image, mine in zip(images, places, strict=True):
+        negative = -np.asarray(image, np.float32)
+        among += len(mine)
+        with suppress(InputError):  # nothing is found
+            (found,) = propose_many([negative], box_size, polarity)
+            job = boxes_from_images([negative], model_box, normalisation, [found.positions])
+            parts.append(job.boxes)
+        if among >= _MOST_TO_SORT:
+            break
+    channels = 3 if images[0].ndim == 3 else 1
+    return Decoys(torch.cat([torch.empty(0, channels, model_box, model_box), *parts]), among)
 
 
 def _check_count(n: int, box_size: int) -> None:
@@ -192,10 +226,23 @@ def _for_images(run: TrainingRun, normalisation: Normalisation) -> dict[str, Any
         "focus": 0.32 * size,
         "binning": max(1, round(size / 16)),
     }
-    if normalisation.kind == "standard" and normalisation.polarity is None:
+    if _is_noisy(normalisation):
         # Finer detail would be noise: some hundred boxes do not average it out.
         follow["feature_length"] = size / 10
     return {name: value for name, value in follow.items() if name not in run.settings}
+
+
+def _noisy_start(run: TrainingRun, training: TrainingConfig) -> dict[str, Any]:
+    """Give the settings of training that begins with classes: what was found is soon improved."""
+    follow: dict[str, Any] = {"structures": _STRUCTURES, "learning_rate": _LATER_RATE}
+    if run.epochs is None:
+        follow["epochs"] = max(training.epochs // 2, 1)
+    return {name: value for name, value in follow.items() if name not in run.settings}
+
+
+def _is_noisy(normalisation: Normalisation) -> bool:
+    """Whether `_flattening` found so much noise."""
+    return normalisation.kind == "standard" and normalisation.polarity is None
 
 
 def choose_likelihood(stack: NDArray[Any]) -> Literal["bernoulli", "gaussian"]:
@@ -245,4 +292,7 @@ def _prepared(
         if run.epochs is None and "epochs" not in run.settings:
             # Boxes of one image are few and show neighbours: long training learns those by heart.
             training = replace(training, epochs=max(training.epochs * 3 // 5, 1))
+        sortable = isinstance(model, TargetVAEConfig) and n >= _ENOUGH_TO_SORT
+        if sortable and _is_noisy(normalisation):
+            training = replace(training, **_noisy_start(run, training))
     return PreparedRun(boxes, model, training, normalisation, positions)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from ..inference import (
     IsolatedBoxes,
     Notice,
     Progress,
+    Structures,
     agree_on_frames,
     calibrate,
     calibrate_volumes,
@@ -31,6 +33,7 @@ from ._reports import EpochReport, StepReport
 from ._run_folder import RunFolder
 from ._train import train
 from ._training_config import TrainingConfig
+from ._wake_sleep import find_classes
 
 _FIRST_PART = 0.4
 """Of the epochs and of the time."""
@@ -50,6 +53,9 @@ def train_prepared(
     source: dict[str, Any] | None = None,
 ) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
     """Train as `train` does; on large images in two rounds, on volumes in one.
+
+    Where images are so noisy that structures are wanted, boxes are sorted into classes first, and
+    if some are found, the model begins with them and learns, in one round, from their members.
 
     Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
     one typical object from the middle of the boxes, its content held at zero; the middle is two
@@ -97,6 +103,17 @@ def train_prepared(
             saved = yield from _calibrated(output, prepared, device)
         _forget(output)
         return saved
+    if whole.structures:
+        classes = yield from _members(prepared, output, again)
+        if classes is not None:
+            boxes, found = classes
+            settings["structures"] = found
+            yield from train(boxes, model, whole, output=output, resume=again, **settings)
+            _agree(output, boxes, device)
+            saved = yield from _calibrated(output, prepared, device)
+            _forget(output)
+            return saved
+        whole = replace(whole, structures=0)
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     minutes = whole.minutes and _FIRST_PART * whole.minutes
     first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
@@ -147,6 +164,30 @@ def train_prepared(
     saved = yield from _calibrated(output, prepared, device)
     _forget(output)
     return saved
+
+
+def _members(
+    prepared: PreparedRun, output: Path, again: bool
+) -> Generator[Progress | Notice, None, tuple[Tensor, Structures | None] | None]:
+    """Boxes that belong to classes; and these, if the run is not one that goes on.
+
+    None where there are no classes, or a run goes on that found none.
+    """
+    path = checkpoint_path(output).with_name("members.npy")
+    if again:
+        if not path.exists():
+            return None
+        return prepared.boxes[torch.from_numpy(np.load(path, allow_pickle=False))], None
+    config, training = prepared.model_config, prepared.training_config
+    found = yield from find_classes(config, prepared.boxes, training, prepared.decoys)
+    members = found.members()
+    if not len(members.rows):
+        yield Notice("found no classes of objects in the noise: beginning with one typical object")
+        return None
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, members.rows)
+    boxes = prepared.boxes[torch.from_numpy(members.rows)]
+    return boxes, members._replace(rows=np.arange(len(boxes)))
 
 
 def _are_volumes(prepared: PreparedRun) -> bool:

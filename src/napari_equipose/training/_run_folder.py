@@ -228,7 +228,7 @@ _FILES = (
     *("positions.csv", "targets.npy", "examples.npy"),
 )
 _TO_GO_ON = (
-    "checkpoint.safetensors",
+    *("checkpoint.safetensors", "members.npy"),
     *("round1.safetensors", "round1.log.csv", "round1.checkpoint.safetensors"),
 )
 

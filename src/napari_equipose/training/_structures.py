@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError, fourier_crop
 from ..inference import AbInitioConfig, Progress, Structures, ab_initio, ab_initio_images
-from ..models import Harmony
+from ..models import Harmony, TargetVAE
 from ._batches import Boxes, seeded, split
 from ._training_config import TrainingConfig
+from ._wake_sleep import begin_with_classes, check_no_ctf, find_classes
 
 _LEAST_BOXES = 16
 _STEPS = 200  # of the decoder
@@ -28,7 +29,11 @@ _IN_PLACE_OF_EPOCH = 2**41
 
 
 def begin_with_structures(
-    model: Any, boxes: Boxes, config: TrainingConfig, ctf: ContrastTransfer | None = None
+    model: Any,
+    boxes: Boxes,
+    config: TrainingConfig,
+    ctf: ContrastTransfer | None = None,
+    found: Structures | None = None,
 ) -> Generator[Progress, None, list[list[float]]]:
     """Teach a new model the structures, and the poses, that a search finds among its boxes.
 
@@ -36,15 +41,18 @@ def begin_with_structures(
 
     Parameters
     ----------
-    model : Harmony
-        One that infers all rotations; of images, no contrast.
+    model : Harmony or TargetVAE
+        A Harmony model is one that infers all rotations; of images, no contrast.
     boxes : Boxes
         Normalised, shape (n, channels, y, x) or (n, 1, z, y, x).
     config : TrainingConfig
         Its ``structures`` says how many at most.
     ctf : ContrastTransfer, optional
         Of each box. The search sees boxes with their signs corrected, and what the model draws is
-        like the averages when seen through the mean of the transfer functions.
+        like the averages when seen through the mean of the transfer functions. Not with a
+        TargetVAE.
+    found : Structures, optional
+        What a search has found already, for a TargetVAE.
 
     Yields
     ------
@@ -53,21 +61,29 @@ def begin_with_structures(
     Returns
     -------
     list of list of float
-        The content of each structure.
+        The content of each structure; of a TargetVAE possibly none, which leaves it as it was.
 
     Raises
     ------
     InputError
         If the model is of another kind, or there are fewer than 16 boxes to train on.
     """
+    if isinstance(model, TargetVAE):
+        check_no_ctf(ctf)
+        if found is None:
+            found = yield from find_classes(model.config, boxes, config)
+        if not len(found.averages):
+            return []
+        contents = yield from begin_with_classes(model, boxes, config, found)
+        return contents
     if not (
         isinstance(model, Harmony)
         and model.ranges.all_turns
         and (model.config.dimensions == 3 or "contrast" not in model.config.infers)
     ):
         raise InputError(
-            "structures are looked for where a harmony model infers all rotations, and of images "
-            "no contrast; set structures to 0."
+            "structures are looked for by target-vae, and where a harmony model infers all "
+            "rotations, and of images no contrast; set structures to 0."
         )
     rows, _ = split(len(boxes), config)
     if len(rows) < _LEAST_BOXES:
@@ -96,8 +112,7 @@ def begin_with_structures(
     transfer = None if ctf is None else ctf[rows[torch.from_numpy(found.rows)]].abs().mean(0)
     pupil = _Pupil(model, config, found, transfer)
     yield from pupil.learn(boxes, rows)
-    contents: list[list[float]] = pupil.contents.tolist()
-    return contents
+    return list(pupil.contents.tolist())
 
 
 def keep_structures(model: Any, structures: list[list[float]]) -> None:
@@ -105,9 +120,10 @@ def keep_structures(model: Any, structures: list[list[float]]) -> None:
 
     The encoder tells like structures apart less well than the search did, and the decoder would
     come to draw mixtures of them. What lies between them is drawn by the mixture of the pictures;
-    a single structure of images goes on to learn how its objects differ.
+    a single structure of images goes on to learn how its objects differ, and so do the classes of a
+    TargetVAE, which are views that noise has made one of many.
     """
-    if model.config.dimensions == 3 or len(structures) > 1:
+    if isinstance(model, Harmony) and (model.config.dimensions == 3 or len(structures) > 1):
         model.decoder.requires_grad_(False)
 
 
@@ -126,13 +142,11 @@ class _Pupil:
 
     def learn(self, boxes: Boxes, rows: Tensor) -> Generator[Progress, None, None]:
         """Take the steps: of the decoder, then of the encoder."""
-        model, config, found = self.model, self.config, self.found
-        known = np.flatnonzero(found.label >= 0)
-        rows = rows[torch.from_numpy(found.rows[known])]
-        label = torch.from_numpy(found.label[known])
-        kind = type(found.poses)
-        poses = [part[torch.from_numpy(known)] for part in found.poses]
-        scale = None if found.scale is None else torch.from_numpy(found.scale[known])
+        model, config, found = self.model, self.config, self.found.members()
+        rows = rows[torch.from_numpy(found.rows)]
+        label = torch.from_numpy(found.label)
+        kind: Any = type(found.poses)
+        scale = None if found.scale is None else torch.from_numpy(found.scale)
         averages = torch.from_numpy(found.averages).to(self.device)
         if model.config.dimensions == 3:
             averages = averages.unsqueeze(1)
@@ -147,7 +161,7 @@ class _Pupil:
                     loss = self._unlike(averages)
                 else:
                     few = torch.randint(len(rows), (config.batch_size,))
-                    given = kind(*(part[few].to(self.device) for part in poses))
+                    given = kind(*(part[few].to(self.device) for part in found.poses))
                     scaled = None if scale is None else scale[few].to(self.device)
                     batch = boxes[rows[few]].to(self.device)
                     content = self.contents[label[few].to(self.device)]

@@ -14,7 +14,7 @@ from torch import nn
 
 from .._files import atomic_path
 from ..geometry import ContrastTransfer, InputError
-from ..inference import Notice, Progress
+from ..inference import Notice, Progress, Structures
 from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
 from ._batches import Boxes
 from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_checkpoint
@@ -40,6 +40,7 @@ def train(
     source: dict[str, Any] | None = None,
     ctf: ContrastTransfer | None = None,
     targets: Boxes | None = None,
+    structures: Structures | None = None,
 ) -> Generator[Progress | StepReport | EpochReport | Notice, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
 
@@ -73,6 +74,8 @@ def train(
         Of each box; applied to what the model draws.
     targets : Boxes, optional
         As for `fit`.
+    structures : Structures, optional
+        To begin with; where ``config`` wants some, they are looked for when not given.
 
     Yields
     ------
@@ -124,7 +127,8 @@ def train(
         if config.structures and state.last:
             record["structures"] = load_model(output).record["structures"]
         elif config.structures:
-            record["structures"] = yield from begin_with_structures(model, boxes, config, ctf)
+            job = begin_with_structures(model, boxes, config, ctf, structures)
+            record["structures"] = yield from job
         if config.structures:
             keep_structures(model, record["structures"])
         for report in fit(model, boxes, config, state, ctf=ctf, targets=targets):

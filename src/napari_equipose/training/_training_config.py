@@ -36,8 +36,9 @@ class TrainingConfig:
     """So many structures, at most, are looked for by search before training; the model begins
     with them, and keeps what it draws of them, but for a single one of images. Where all rotations
     are inferred, and of images no contrast: learning alone hardly finds rotations in volumes, and
-    mixes what is unlike in images. The search does not count for ``minutes``. 0: begin from random
-    weights."""
+    mixes what is unlike in images. A target-vae model begins with classes of noisy images, found by
+    maximum likelihood, and goes on to learn them. The search does not count for ``minutes``. 0:
+    begin from random weights."""
     quarter_turns: bool = False
     """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
     gradient_clip: float = 1000.0
