@@ -26,7 +26,7 @@ _AT_A_TIME = 256  # images
 _CHANCE_PART = 1 / 2
 """To each image of a class, decoys at most."""
 _RARE = 1 / 8
-"""Of the images of the largest class: smaller ones hold what is odd, such as ice."""
+"""Of the images of the largest class of objects: smaller ones hold what is odd, such as ice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +117,13 @@ def classify_images(
         expected = mixture.expect(images)
     assert expected is not None
     counts = expected.classes.sum(0)
-    kept = counts >= _RARE * counts.max()
+    by_chance = torch.zeros_like(counts)
     if decoys is not None:
         few = decoys[: ceil(len(decoys) * len(rows) / n)]
         by_chance = mixture.expect(_reduced(few, scale)).classes.sum(0)
-        kept &= by_chance <= _CHANCE_PART * counts
-    names = [name for name in counts.argsort(descending=True).tolist() if kept[name]]
+    objects = torch.where(by_chance <= _CHANCE_PART * counts, counts, 0)
+    kept = (objects > 0) & (objects >= _RARE * objects.max())
+    names = [name for name in objects.argsort(descending=True).tolist() if kept[name]]
     label = torch.full((len(images),), -1)
     for new, name in enumerate(names):
         label[expected.label == name] = new
