@@ -132,6 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("simulator", type=Path, help="sim_micrograph.py")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real micrograph")
+    parser.add_argument(
+        "--snr", nargs="*", type=float, default=[0.3, 0.1], help="of simulated ones"
+    )
     parser.add_argument("--only", help="measure those whose name holds this")
     parser.add_argument("--seed", type=int, default=0, help="of the first of them")
     parser.add_argument("--training", type=int, default=6, help="simulated micrographs to train on")
@@ -147,7 +150,7 @@ def main() -> None:
         seeds = range(arguments.seed, arguments.seed + arguments.judged + arguments.training)
         kinds = [
             simulated(arguments.simulator, folder, snr, seeds, arguments.judged)
-            for snr in (0.3, 0.1)
+            for snr in arguments.snr
         ]
         for micrographs in [*kinds, apoferritin(arguments.data)]:
             if arguments.only and arguments.only not in micrographs.name:

@@ -71,14 +71,17 @@ def new_viewer() -> Any:
     return viewer
 
 
-def learn_and_detect(viewer: Any, name: str, box_size: int, polarity: str, minutes: float) -> None:
+def learn_and_detect(
+    viewer: Any, name: str, box_size: int, polarity: str, minutes: float, epochs: int = 0
+) -> None:
     """Train on the image that is open, unless that was done, and find its objects."""
     model = Path.home() / f"{name}.safetensors"
     if not model.is_file():
         train = open_panel(viewer, "Train")
         train.source.box_size.setValue(box_size)
         train.settings.polarity.value = polarity
-        train.settings.epochs.setValue(60)
+        if epochs:
+            train.settings.epochs.setValue(epochs)
         train.settings.minutes.setValue(minutes)
         train.settings.output.line.setText(str(model))
         press(train, "start", 60 * minutes + 1200)
@@ -131,7 +134,7 @@ def digits(minutes: float) -> None:
     options = {"shape": (1800, 1800), "n": 600, "diameter": 44.0, "margin": 28.0}
     scene = digit_scene(pictures[kept], labels[kept], rng, **options)
     viewer.add_image(scene.image, name="digits")
-    learn_and_detect(viewer, "digits", 30, "bright", minutes)
+    learn_and_detect(viewer, "digits", 30, "bright", minutes, epochs=60)
     panel = open_latent(viewer, "Classes")
     child(panel, "classes").value = len(KINDS) + 1  # and pieces of them
     press(panel, "sort")

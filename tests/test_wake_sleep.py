@@ -14,7 +14,7 @@ from tiny import SETTINGS
 from torch import Tensor
 
 from napari_equipose.evaluation import gauge_free_errors
-from napari_equipose.geometry import InputError, Poses, apply_poses
+from napari_equipose.geometry import ContrastTransfer, InputError, Poses, apply_poses
 from napari_equipose.inference import Notice, Structures, encode, finish
 from napari_equipose.models import Normalisation, TargetVAE, TargetVAEConfig
 from napari_equipose.simulation import multi_object_scene
@@ -146,6 +146,12 @@ def test_a_stack_in_noise_begins_with_classes(tmp_path: Path, monkeypatch) -> No
     assert max(agree, 1 - agree) > 0.75
     with pytest.raises(InputError, match="to look for structures, got 14; give more"):
         finish(train(seen[:16], CONFIG, config, output=tmp_path / "n.safetensors", **options))
+    ones = torch.ones(len(seen))
+    names = ("defocus_u", "defocus_v", "azimuth", "phase_shift")
+    names += ("voltage", "spherical_aberration", "amplitude_contrast")
+    ctf = ContrastTransfer(box_size=SIZE, pixel_size=2.0, **dict.fromkeys(names, ones))
+    with pytest.raises(InputError, match="not with a CTF; set structures to 0"):
+        finish(train(seen, CONFIG, config, output=tmp_path / "n.safetensors", ctf=ctf, **options))
 
 
 @pytest.fixture(params=[(320, 60)])

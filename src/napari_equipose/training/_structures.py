@@ -15,7 +15,7 @@ from ..inference import AbInitioConfig, Progress, Structures, ab_initio, ab_init
 from ..models import Harmony, TargetVAE
 from ._batches import Boxes, seeded, split
 from ._training_config import TrainingConfig
-from ._wake_sleep import begin_with_classes, check_no_ctf, find_classes
+from ._wake_sleep import begin_with_classes, find_classes
 
 _LEAST_BOXES = 16
 _STEPS = 200  # of the decoder
@@ -69,7 +69,11 @@ def begin_with_structures(
         If the model is of another kind, or there are fewer than 16 boxes to train on.
     """
     if isinstance(model, TargetVAE):
-        check_no_ctf(ctf)
+        if ctf is not None:
+            raise InputError(
+                "a target-vae model looks for structures in boxes as they are, not with a CTF; set "
+                "structures to 0."
+            )
         if found is None:
             found = yield from find_classes(model.config, boxes, config)
         if not len(found.averages):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import ContrastTransfer, InputError, Poses, apply_poses, smooth_disc_mask
+from ..geometry import InputError, Poses, apply_poses, smooth_disc_mask
 from ..inference import ClassificationConfig, Progress, Structures, classify_images
 from ..models import TargetVAE, TargetVAEConfig, multiplies_bfloat16
 from ._batches import Boxes, seeded, split
@@ -194,17 +194,3 @@ class _Dreamer:
             left = left - left.mean((2, 3), keepdim=True)
             total = total.to(left) + torch.fft.rfft2(left).abs().square().sum(0)
         return (total / len(found.rows)).sqrt() / self.model.config.box_size
-
-
-def check_no_ctf(ctf: ContrastTransfer | None) -> None:
-    """Refuse to look for classes in boxes of known contrast transfer.
-
-    Raises
-    ------
-    InputError
-    """
-    if ctf is not None:
-        raise InputError(
-            "a target-vae model looks for structures in boxes as they are, not with a CTF; set "
-            "structures to 0."
-        )
