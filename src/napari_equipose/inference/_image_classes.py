@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import InputError, Poses, apply_poses, fourier_crop, remove_poses, smooth_disc_mask
+from ..geometry import (
+    InputError,
+    Poses,
+    apply_poses,
+    centred_grid,
+    fourier_crop,
+    remove_poses,
+    smooth_disc_mask,
+)
 from ._ab_initio import Structures
 from ._ab_initio_images import averages_of_boxes
 from ._picture_search import Placed
@@ -25,6 +33,7 @@ _TURNS = 36
 _AT_A_TIME = 256  # images
 _CHANCE_PART = 1 / 2
 """To each image of a class, decoys at most."""
+_FAINT = 0.4  # of the strongest pixel of an average: where an object begins
 _RARE = 1 / 8
 """Of the images of the largest class of objects: smaller ones hold what is odd, such as ice."""
 
@@ -112,6 +121,7 @@ def classify_images(
             mixture.begin(expected.label, expected.poses)
         for _ in range(rounds):
             mixture.maximise(mixture.expect(images))
+            mixture.centre()
             done += 1
             yield Progress(done, total, "sorting into classes")
         expected = mixture.expect(images)
@@ -227,6 +237,23 @@ class _Mixture:
         self.averages = expected.sums / (counts + 1)[:, None, None, None] * self.mask
         self.log_class = ((counts + 1) / (counts + 1).sum()).log()
         self.variance = expected.variance
+
+    def centre(self) -> None:
+        """Move each average by whole pixels, its middle to the centre.
+
+        Candidates lie where objects stand out, which need not be their middles, so that of one kind
+        of objects there would be several classes, each a part of it.
+        """
+        strength = self.averages.abs().mean(1)
+        most = strength.amax((1, 2), keepdim=True)
+        weight = (strength - _FAINT * most).clamp(min=0).unsqueeze(-1)
+        grid = centred_grid(strength.shape[1:]).to(weight)
+        middles = (weight * grid).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-9)
+        moved = [
+            average.roll((-y, -x), (1, 2))
+            for average, (y, x) in zip(self.averages, middles.round().long().tolist(), strict=True)
+        ]
+        self.averages = torch.stack(moved) * self.mask
 
     def _bank(self) -> Tensor:
         turns = self.turns.repeat(len(self.averages))
