@@ -18,12 +18,14 @@ from ..geometry import (
     centred_grid,
     fourier_crop,
     remove_poses,
+    rotation_matrix_2d,
     smooth_disc_mask,
 )
 from ._ab_initio import Structures
 from ._ab_initio_images import averages_of_boxes
 from ._picture_search import Placed
 from ._progress import Progress
+from ._refine import OUTLINE
 from ._structure_search import LEAST_GROUP
 
 _LEVELS = ((16, 15), (24, 8))
@@ -33,7 +35,6 @@ _TURNS = 36
 _AT_A_TIME = 256  # images
 _CHANCE_PART = 1 / 2
 """To each image of a class, decoys at most."""
-_FAINT = 0.4  # of the strongest pixel of an average: where an object begins
 _RARE = 1 / 8
 """Of the images of the largest class of objects: smaller ones hold what is odd, such as ice."""
 
@@ -121,7 +122,6 @@ def classify_images(
             mixture.begin(expected.label, expected.poses)
         for _ in range(rounds):
             mixture.maximise(mixture.expect(images))
-            mixture.centre()
             done += 1
             yield Progress(done, total, "sorting into classes")
         expected = mixture.expect(images)
@@ -131,7 +131,8 @@ def classify_images(
     if decoys is not None:
         few = decoys[: ceil(len(decoys) * len(rows) / n)]
         by_chance = mixture.expect(_reduced(few, scale)).classes.sum(0)
-    objects = torch.where(by_chance <= _CHANCE_PART * counts, counts, 0)
+    own = mixture.off_centre() <= config.object_size / 3  # else it shows a neighbour
+    objects = torch.where(own & (by_chance <= _CHANCE_PART * counts), counts, 0)
     kept = (objects > 0) & (objects >= _RARE * objects.max())
     names = [name for name in objects.argsort(descending=True).tolist() if kept[name]]
     label = torch.full((len(images),), -1)
@@ -159,6 +160,7 @@ class _Expected(NamedTuple):
     poses: Poses  # (n,) its rotation and shift, in pixels of the boxes
     score: Tensor  # (n,) correlation with it, from -1 to 1
     sums: Tensor  # (k, channels, y, x): the images, brought to rest and weighed
+    middles: Tensor  # (k, 2) mean of the centres of boxes, at rest, in pixels of the images
     variance: Tensor  # of the noise, given all this
 
 
@@ -206,11 +208,13 @@ class _Mixture:
         k, n_shifts = len(self.averages), len(self.shifts)
         log_prior = (self.log_class[:, None, None] + self.log_shift.expand(k, _TURNS, -1)).flatten()
         sums, misfit = torch.zeros_like(bank), images.square().sum()
+        used = torch.zeros(len(bank))
         classes, best, score = list[Tensor](), list[Tensor](), list[Tensor]()
         for few in images.flatten(1).split(_AT_A_TIME):
             product = few @ bank.T
             weight = ((product - power / 2) / self.variance + log_prior).softmax(1)
             sums += weight.T @ few
+            used += weight.sum(0)
             misfit += (weight * (power - 2 * product)).sum()
             classes.append(weight.unflatten(1, (k, -1)).sum(2))
             best.append(weight.argmax(1))
@@ -227,6 +231,7 @@ class _Mixture:
             ),
             torch.cat(score),
             self._at_rest(sums),
+            self._middles(used.unflatten(0, (k, _TURNS, n_shifts))),
             misfit / images.numel(),
         )
 
@@ -234,26 +239,33 @@ class _Mixture:
         """Take the averages, their shares and the noise that make the images likeliest."""
         counts = expected.classes.sum(0)
         # As if one image more of each class showed nothing: a class of none is no division by it.
-        self.averages = expected.sums / (counts + 1)[:, None, None, None] * self.mask
+        averages = expected.sums / (counts + 1)[:, None, None, None]
+        # Else of one kind of objects there would be several classes, each about a part of it.
+        moved = [
+            average.roll((-y, -x), (1, 2))
+            for average, (y, x) in zip(
+                averages, expected.middles.round().long().tolist(), strict=True
+            )
+        ]
+        self.averages = torch.stack(moved) * self.mask
         self.log_class = ((counts + 1) / (counts + 1).sum()).log()
         self.variance = expected.variance
 
-    def centre(self) -> None:
-        """Move each average by whole pixels, its middle to the centre.
-
-        Candidates lie where objects stand out, which need not be their middles, so that of one kind
-        of objects there would be several classes, each a part of it.
-        """
+    def off_centre(self) -> Tensor:
+        """How far from the centre the middle of each average is, in pixels of the boxes; (k,)."""
         strength = self.averages.abs().mean(1)
-        most = strength.amax((1, 2), keepdim=True)
-        weight = (strength - _FAINT * most).clamp(min=0).unsqueeze(-1)
+        inside = strength > OUTLINE * strength.amax((1, 2), keepdim=True)
+        weight = inside.float().unsqueeze(-1)
         grid = centred_grid(strength.shape[1:]).to(weight)
-        middles = (weight * grid).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-9)
-        moved = [
-            average.roll((-y, -x), (1, 2))
-            for average, (y, x) in zip(self.averages, middles.round().long().tolist(), strict=True)
-        ]
-        self.averages = torch.stack(moved) * self.mask
+        middle = (weight * grid).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
+        distance: Tensor = middle.norm(dim=1)
+        return distance / self.scale
+
+    def _middles(self, used: Tensor) -> Tensor:
+        """Mean centre of the boxes at rest, of each class, by the weights (k, turns, shifts)."""
+        back = -torch.einsum("tji,sj->tsi", rotation_matrix_2d(self.turns), self.shifts)
+        total = used.sum((1, 2)).clamp(min=1e-9)
+        return torch.einsum("kts,tsi->ki", used, back) / total.unsqueeze(1)
 
     def _bank(self) -> Tensor:
         turns = self.turns.repeat(len(self.averages))
