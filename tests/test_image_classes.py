@@ -89,6 +89,7 @@ def test_without_decoys_nothing_is_noise_and_with_such_as_the_images_all_is() ->
     noisy = Noisy(0.3)
     kept = noisy.find(None)
     assert len(kept.averages) >= 2 and (kept.label >= 0).sum() >= 2 * EACH
+    np.testing.assert_array_equal(noisy.find(noisy.decoys[:0]).label, kept.label)
     assert len(noisy.find(noisy.images.flip(0)).averages) == 0  # decoys that are like the images
 
 

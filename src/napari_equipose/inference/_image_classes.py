@@ -128,12 +128,13 @@ def classify_images(
     assert expected is not None
     counts = expected.classes.sum(0)
     by_chance = torch.zeros_like(counts)
-    if decoys is not None:
+    if decoys is not None and len(decoys):
         few = decoys[: ceil(len(decoys) * len(rows) / n)]
         by_chance = mixture.expect(_reduced(few, scale)).classes.sum(0)
     own = mixture.off_centre() <= config.object_size / 3  # else it shows a neighbour
     objects = torch.where(own & (by_chance <= _CHANCE_PART * counts), counts, 0)
     kept = (objects > 0) & (objects >= _RARE * objects.max())
+    kept &= expected.label.bincount(minlength=len(counts)) > 0
     names = [name for name in objects.argsort(descending=True).tolist() if kept[name]]
     label = torch.full((len(images),), -1)
     for new, name in enumerate(names):
