@@ -1,6 +1,5 @@
 """Structures found in a mixture of volumes, and models that begin with them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +30,8 @@ from napari_equipose.simulation import (
 )
 from napari_equipose.training import _structures, harmony_preset, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE, EACH = 16, 16
 STAR = [(0, 0, 0, 3.0), (0, 0, 4.5, 2.0), (0, -4, -2, 1.8), (4, 2, 0, 1.6)]
 ROD = [(0, 0, -5, 2.0), (0, 0, -2.5, 1.5), (0, 0, 0, 1.5), (3, 0, 2.5, 2.0), (0, 4, 4, 3.0)]
@@ -44,15 +45,6 @@ def balls(places: list[tuple[float, ...]]) -> np.ndarray:
         away = sum((axis - place) ** 2 for axis, place in zip(grid, at, strict=True))
         density += strength * np.exp(-away / (2 * 1.3**2))
     return density
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Boxes are so small that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Structures found in a mixture of images, and models that begin with them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import log, pi
 from pathlib import Path
@@ -24,6 +23,8 @@ from napari_equipose.models import Harmony, HarmonyConfig, Normalisation
 from napari_equipose.models._harmony_reading import Reading
 from napari_equipose.models._harmony_transforms import Transforms
 from napari_equipose.training import TrainingRun, _structures, harmony_preset, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE, EACH, SCALE = 24, 20, 1.25
 SHAPES = [
@@ -62,15 +63,6 @@ class Mixture:
     def find(self, config: AbInitioConfig, scale: float) -> Structures:
         read = lambda rows: self.images[torch.from_numpy(rows)]  # noqa: E731
         return finish(ab_initio_images(read, len(self.images), config, 2 * log(scale)))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Boxes are so small that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("scale", "noise"), [(1.0, 1.0), (SCALE, 0.3)])

@@ -1,6 +1,5 @@
 """Contrast transfer functions and a low-pass in Harmony: known answers, and what is learnt."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import log, pi
 
@@ -23,17 +22,10 @@ from napari_equipose.models._harmony_ctf import in_images, in_volumes, low_passe
 from napari_equipose.models._harmony_transforms import Transforms
 from napari_equipose.training import TrainingConfig, _structures, fit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 32
 PLANE = HarmonyConfig(box_size=SIZE, translation_range=2.0, width=4, n_pictures=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Boxes are so small that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def lens(n: int, u: float, v: float, azimuth: float = 0.0, size: int = SIZE) -> ContrastTransfer:

@@ -1,6 +1,5 @@
 """Noisy images sorted into classes by maximum likelihood."""
 
-from collections.abc import Iterator
 from math import pi
 
 import numpy as np
@@ -13,17 +12,10 @@ from napari_equipose.geometry import InputError, Poses, apply_poses
 from napari_equipose.inference import ClassificationConfig, Structures, classify_images, finish
 from napari_equipose.inference._image_classes import _Mixture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE, EACH = 24, 60
 CONFIG = ClassificationConfig(classes=3, object_size=15, max_shift=2.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Boxes are so small that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def shapes() -> Tensor:

@@ -1,6 +1,5 @@
 """TARGET-VAE on noisy images: it begins with classes, and learns to read what it dreams of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import pi
 from pathlib import Path
@@ -32,6 +31,8 @@ from napari_equipose.training import (
 )
 from napari_equipose.training._wake_sleep import _Dreamer, begin_with_classes, find_classes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 20
 CONFIG = TargetVAEConfig(
     box_size=SIZE,
@@ -47,15 +48,6 @@ CONFIG = TargetVAEConfig(
     feature_length=3.0,
     enumerate_rotations=True,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Boxes are so small that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def averages() -> Tensor:
