@@ -183,6 +183,12 @@ def test_a_noisy_image_is_learnt_from_members_of_classes_and_resumed_to_the_bit(
     job.close()
     members = np.load(folder.path / "members.npy")
     assert len(members) == whole.record["images"] and len(set(members)) == len(members)
+    kept = (folder.path / "members.npy").read_bytes()
+    for broken in (kept[:40], kept[:-5], kept.replace(b"<i8", b"<f8")):
+        (folder.path / "members.npy").write_bytes(broken)
+        with pytest.raises(InputError, match=r"members\.npy is damaged; train without --resume"):
+            finish(train_run(folder.path, resume=True))
+    (folder.path / "members.npy").write_bytes(kept)
     assert finish(train_run(folder.path, resume=True)).digest == whole.digest
     assert not (folder.path / "members.npy").exists()
 
@@ -194,6 +200,8 @@ def test_where_no_class_is_found_two_rounds_are_learnt_as_ever(noisy: Path, monk
         return found._replace(averages=found.averages[:0], label=np.full_like(found.label, -1))
 
     monkeypatch.setattr(_rounds, "find_classes", none)
+    (noisy.parent / "m.run").mkdir()  # what a start left that died in its first epoch
+    np.save(noisy.parent / "m.run" / "members.npy", np.arange(20))
     seen: list[Any] = []
     saved = finish(train_run(begin(noisy, "m").path), seen.append)
     assert saved.record["training"]["structures"] == 0 and "structures" not in saved.record
@@ -224,3 +232,5 @@ def test_decoys_come_from_the_negatives_of_noisy_images_only(noisy: Path) -> Non
         source = clean if "polarity" in options else image
         prepared = _prepare_run.prepare_images(replace(run, **options), [source])
         assert prepared.decoys is None and prepared.training_config.structures == 0
+        assert prepared.training_config.learning_rate == 3e-3  # all as without classes
+        assert prepared.training_config.epochs == 18

@@ -293,6 +293,7 @@ def _prepared(
             # Boxes of one image are few and show neighbours: long training learns those by heart.
             training = replace(training, epochs=max(training.epochs * 3 // 5, 1))
         sortable = isinstance(model, TargetVAEConfig) and n >= _ENOUGH_TO_SORT
-        if sortable and _is_noisy(normalisation):
+        wanted = run.settings.get("structures") != 0
+        if sortable and wanted and _is_noisy(normalisation):
             training = replace(training, **_noisy_start(run, training))
     return PreparedRun(boxes, model, training, normalisation, positions)

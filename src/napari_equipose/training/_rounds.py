@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
+from ..geometry import InputError
 from ..inference import (
     IsolatedBoxes,
     Notice,
@@ -177,7 +178,12 @@ def _members(
     if again:
         if not path.exists():
             return None
-        return prepared.boxes[torch.from_numpy(np.load(path, allow_pickle=False))], None
+        try:
+            rows = torch.from_numpy(np.load(path, allow_pickle=False))
+            return prepared.boxes[rows], None
+        except (ValueError, TypeError, IndexError, EOFError) as error:
+            raise InputError(f"{path} is damaged; train without --resume.") from error
+    path.unlink(missing_ok=True)  # of a start that died before its first epoch did
     config, training = prepared.model_config, prepared.training_config
     found = yield from find_classes(config, prepared.boxes, training, prepared.decoys)
     members = found.members()
