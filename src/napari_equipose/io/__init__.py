@@ -11,6 +11,7 @@ from ._files import atomic_path
 from ._images import IMAGE_SUFFIXES, ImageFile, read_image
 from ._mrc import new_mrc, write_mrc
 from ._napari import napari_get_reader, napari_write_image, napari_write_points
+from ._object_layers import object_layers, read_record
 from ._particles import read_halves, read_places, read_wedges, wedges_of
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
@@ -28,6 +29,7 @@ __all__ = [
     "napari_write_image",
     "napari_write_points",
     "new_mrc",
+    "object_layers",
     "pick_table",
     "pose_table",
     "read_columns",
@@ -35,6 +37,7 @@ __all__ = [
     "read_halves",
     "read_image",
     "read_places",
+    "read_record",
     "read_stack",
     "read_star",
     "read_table",

@@ -124,7 +124,11 @@ def pick_table(
     columns |= dict(zip(place_of("picks", dimensions), positions.T, strict=True))
     if dimensions == 2:
         return pd.DataFrame(columns | _shared(n, rotation, score, content, classes))
-    angles = np.full((n, 3), np.nan) if rotation is None else rotations_to_relion(rotation)
+    angles = np.full((n, 3), np.nan)
+    if rotation is not None:
+        matrices = np.asarray(rotation, np.float64)
+        known = np.isfinite(matrices).all((1, 2))
+        angles[known] = rotations_to_relion(matrices[known])
     shared = _shared(n, None, score, content, classes)
     del shared["rotation"]
     return pd.DataFrame(columns | dict(zip(angles_of(3), angles.T, strict=True)) | shared)

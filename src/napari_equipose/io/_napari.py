@@ -12,6 +12,15 @@ from ..geometry import InputError, rotations_from_relion
 from ._columns import angles_of, dimensions_of, pick_table, place_of
 from ._images import read_image
 from ._mrc import MRC_SUFFIXES, write_mrc
+from ._object_layers import (
+    BY_HAND,
+    ID,
+    check_record,
+    placement_of,
+    unmeasured,
+    with_identity,
+    write_record,
+)
 from ._relion import star_to_picks
 from ._stacks import ParticleStack, read_stack
 from ._star import pixel_sizes, read_star
@@ -99,10 +108,20 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
     Positions are in the layer's own pixels, which are those of the image it was made from. Points
     that are hidden are left out; of points found in one slice of a series, the place in that slice.
     Points in space are those of a volume where their features are its angles, or its record says.
+    Beside a .csv or a .star file what the points were found with is written as .json, if the layer
+    knows it. Of a point that carries the ``id`` of another nothing is known: it was added by hand.
     """
+    if recorded := Path(path).suffix.lower() in (".csv", ".star"):
+        recorded = bool(meta.get("metadata", {}).get("equipose"))
+    if recorded:
+        check_record(path)
     record = meta.get("metadata", {}).get("equipose", {})
     positions = np.asarray(data, np.float64)
     features = pd.DataFrame(meta.get("features"))
+    if ID in features:
+        copies = features[ID].duplicated().to_numpy()
+        features = with_identity(unmeasured(features, copies))
+        features[BY_HAND] |= copies
     shown = np.broadcast_to(np.asarray(meta.get("shown", True), bool), len(positions))
     positions, features = positions[shown], features[shown] if len(features) else features
     ahead = len(record.get("slice", ()))
@@ -122,19 +141,36 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
         _rotation(features, in_space),
         features.get("score"),
         features[contents] if contents else None,
-        features["class"].astype("Int64") if "class" in features else None,
+        _classes(features),
     )
     if "image" in features:
         table["image"] = features["image"].astype("str").to_numpy()
+    for name in (ID, BY_HAND):
+        if name in features:
+            table[name] = features[name].to_numpy()
     box_size = record.get("box_size") or round(float(np.median(meta.get("size", 0.0))))
     write_table(path, table, pixel_size=_pixel_size(meta), box_size=box_size or None)
+    if recorded:
+        write_record(path, record, placement_of(meta))
     return [path]
+
+
+def _classes(features: pd.DataFrame) -> Any:
+    """Classes of points: what belongs to none has none in a table."""
+    if "class" not in features:
+        return None
+    numbers = pd.to_numeric(features["class"], errors="coerce").astype("Float64")
+    return numbers.where(numbers >= 0).astype("Int64")
 
 
 def _rotation(features: pd.DataFrame, in_space: bool) -> NDArray[np.float64] | None:
     """Rotations of points, of whose features some are angles in degrees."""
     if in_space:
-        return rotations_from_relion(features[angles_of(3)].to_numpy(np.float64))
+        angles = features[angles_of(3)].to_numpy(np.float64)
+        known = np.isfinite(angles).all(1)
+        matrices = np.full((len(angles), 3, 3), np.nan)
+        matrices[known] = rotations_from_relion(angles[known])
+        return matrices
     if "rotation" not in features:
         return None
     radians: NDArray[np.float64] = np.radians(features["rotation"].to_numpy(np.float64))
