@@ -21,7 +21,7 @@ Rooms above rely on these; nothing here knows of models, files or viewers.
 
 from ._boxes import extract_boxes, extract_cubes
 from ._ctf import ContrastTransfer
-from ._errors import InputError
+from ._errors import InputError, as_numbers, check_array, check_type
 from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
 from ._grids import box_centre, centred_grid
 from ._lie_groups import GROUPS, Similarity, exponential_map, group_size
@@ -47,8 +47,11 @@ __all__ = [
     "Poses3D",
     "Similarity",
     "apply_poses",
+    "as_numbers",
     "box_centre",
     "centred_grid",
+    "check_array",
+    "check_type",
     "exponential_map",
     "extract_boxes",
     "extract_cubes",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import InputError, MissingWedge, Poses, Poses3D, fourier_grid
+from ..geometry import InputError, MissingWedge, Poses, Poses3D, check_type, fourier_grid
 from ._progress import Progress, Watched
 from ._refinement_plan import RefinementConfig
 from ._structure_search import LEAST_GROUP, StructureSearch, coarseness, reduced
@@ -108,8 +109,21 @@ def ab_initio(
         If there are too few volumes.
     """
     config = config or AbInitioConfig()
+    check_type("read", read, Callable)
+    check_type("n", n, int)
+    check_type("wedge", wedge, MissingWedge, NoneType)
+    check_type("config", config, AbInitioConfig)
     if n < LEAST_GROUP:
         raise InputError(f"at least {LEAST_GROUP} volumes are needed, got {n}.")
+    return _ab_initio(read, n, wedge, config)
+
+
+def _ab_initio(
+    read: Callable[[NDArray[np.int64]], Tensor],
+    n: int,
+    wedge: MissingWedge | None,
+    config: AbInitioConfig,
+) -> Generator[Progress, None, Structures]:
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(n)
     few = order[: config.structures * config.particles]

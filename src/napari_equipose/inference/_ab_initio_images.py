@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import InputError, Poses
+from ..geometry import InputError, Poses, check_type
 from ._ab_initio import AbInitioConfig, Structures
 from ._picture_search import SIDE, PictureSearch, Placed, reduced_images, windowed
 from ._progress import Progress
@@ -56,8 +56,20 @@ def ab_initio_images(
         If there are too few images.
     """
     config = config or AbInitioConfig()
+    check_type("read", read, Callable)
+    check_type("n", n, int)
+    check_type("config", config, AbInitioConfig)
     if n < LEAST_GROUP:
         raise InputError(f"at least {LEAST_GROUP} images are needed, got {n}.")
+    return _ab_initio_images(read, n, config, most_log_scale)
+
+
+def _ab_initio_images(
+    read: Callable[[NDArray[np.int64]], Tensor],
+    n: int,
+    config: AbInitioConfig,
+    most_log_scale: float,
+) -> Generator[Progress, None, Structures]:
     order = np.random.default_rng(config.seed).permutation(n)
     few = min(n, config.structures * config.particles)
     many = order[: max(few, config.labelled)]

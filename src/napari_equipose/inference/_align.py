@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import InputError
-from ..models import SavedModel
+from ..geometry import InputError, check_array, check_type
+from ..models import SavedModel, choose_device
 from ._align_class import Stand, Step, align_volumes, average_images
 from ._alignment import AlignConfig, Alignment
 from ._averages import Wedges, check_frame, check_volumes
 from ._cluster import cluster
-from ._encode import encode
+from ._encode import check_boxes, encode
 from ._subtomogram_refinement import LEAST_VOLUMES
 
 
@@ -69,7 +69,12 @@ def align(
     poses, or the start of their search, come from the model, both halves share the model, which
     saw them all: their correlation is then too high where noise was learnt.
     """
-    config, volumes = config or AlignConfig(), 3 in saved.model.capabilities.dimensions
+    config = config or AlignConfig()
+    check_type("saved", saved, SavedModel)
+    check_array("stack", stack)
+    check_type("config", config, AlignConfig)
+    choose_device(device)
+    volumes = 3 in saved.model.capabilities.dimensions
     if not (volumes or saved.model.capabilities.infers):  # volumes can be searched for poses
         raise InputError(
             f"a {saved.kind} model infers no pose, so it brings no images to rest; train another "
@@ -81,6 +86,18 @@ def align(
         local = bool(saved.record.get("structures")) and not config.refinement.everywhere
         config = replace(config, search="local" if local else "everywhere")
     _check(stack, config, wedge, half, volumes)
+    check_boxes(saved, stack)
+    return _align(saved, stack, config, wedge, half, device)
+
+
+def _align(
+    saved: SavedModel,
+    stack: NDArray[Any],
+    config: AlignConfig,
+    wedge: Wedges,
+    half: ArrayLike | None,
+    device: str,
+) -> Generator[Step, None, Alignment]:
     found = yield from encode(saved, stack, refine=config.refine, device=device)
     seed = config.refinement.seed
     label = found.category
@@ -88,7 +105,7 @@ def align(
         label = cluster(found.content, config.classes, seed)
     stand = Stand(found, label, split_in_halves(len(stack), half, label, seed))
     for name in _names(label):
-        if volumes:
+        if 3 in saved.model.capabilities.dimensions:
             yield from align_volumes(saved, stack, stand, name, config, wedge, device)
         else:
             yield from average_images(stack, stand, name, config)

@@ -4,9 +4,9 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import InputError
+from ..geometry import InputError, as_numbers, check_array
 from ._align import split_in_halves
 from ._align_class import Stand, average_images
 from ._aligned_stack import AlignedStack
@@ -63,11 +63,13 @@ def summarise_classes(
     InputError
         If boxes, poses and labels do not fit together.
     """
+    check_array("boxes", boxes, 3, 4)
     label = np.asarray(labels)
     n = len(boxes)
     if label.shape != (n,) or not np.issubdtype(label.dtype, np.integer):
         raise InputError(f"each of {n} boxes needs the number of a class, got {label.shape}.")
-    turn, shift = np.asarray(rotation, np.float32), np.asarray(translation, np.float32)
+    turn = as_numbers("rotation", rotation).astype(np.float32)
+    shift = as_numbers("translation", translation).astype(np.float32)
     AlignedStack(boxes, turn, shift, scale)  # refuses what does not fit before any work
     volumes = turn.ndim == 3
     if volumes:
@@ -76,10 +78,16 @@ def summarise_classes(
     nothing = np.zeros((n, 0), np.float32)
     found = Encoding(turn, shift, np.zeros(n, np.float32), nothing, size)
     stand = Stand(found, label, split_in_halves(n, None, label, seed))
+    return _summarise(boxes, stand, label, (wedge,) if volumes else None)
+
+
+def _summarise(
+    boxes: Any, stand: Stand, label: NDArray[np.integer], of_volumes: tuple[Wedges] | None
+) -> Generator[Progress, None, list[ClassAverage]]:
     before, total = 0, int((label >= 0).sum())
     for name in np.unique(label[label >= 0]).tolist():
-        jobs: Any = _of_volumes if volumes else average_images
-        more = (wedge,) if volumes else (AlignConfig(),)
+        jobs: Any = average_images if of_volumes is None else _of_volumes
+        more: Any = of_volumes or (AlignConfig(),)
         for step in jobs(boxes, stand, name, *more):
             last = isinstance(step, Progress) and step.done == step.total
             if isinstance(step, Progress) and (last or step.done % _EVERY == 0):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import InputError, wrap_angle
+from ..geometry import InputError, check_array, check_type, wrap_angle
 from ..models import OutOfMemory, SavedModel, choose_device, free_memory, is_out_of_memory
 from ._explain import Explanation
 from ._peaks import Candidates, find_candidates
@@ -95,6 +95,14 @@ def detect(
     OutOfMemory
         If memory runs out with the smallest tiles too.
     """
+    check_type("config", config, DetectionConfig)
+    check_search(saved, image, device)
+    return _detect(saved, image, config, device)
+
+
+def _detect(
+    saved: SavedModel, image: NDArray[Any], config: DetectionConfig, device: str
+) -> Generator[Progress | Notice, None, Picks]:
     threshold = config.threshold
     if threshold is None:
         threshold = threshold_of(saved)
@@ -125,7 +133,7 @@ def search(
     The explanation's residual is the normalised image without the objects. With ``negative``
     the image is mirrored about its median first, so that what is found are chance fits.
     """
-    _check(saved, image)
+    check_search(saved, image, device)
     target, tile = choose_device(device), config.tile_size
     normalised = np.moveaxis(np.atleast_3d(saved.normalisation.of_image(image)), -1, 0)
     if negative:
@@ -185,13 +193,21 @@ def _search(
     return found, explanation
 
 
-def _check(saved: SavedModel, image: NDArray[Any]) -> None:
+def check_search(saved: SavedModel, image: NDArray[Any], device: str) -> None:
+    """Refuse what no search can be done with, before it begins.
+
+    Raises
+    ------
+    InputError
+    """
+    check_type("saved", saved, SavedModel)
     config = saved.model.config
     if not saved.model.capabilities.fully_convolutional:
         raise InputError(
             f"a {saved.kind} model has no encoder that runs over a large image; cut boxes and "
             "use 'encode', or train a TARGET-VAE."
         )
+    check_array("image", image)
     shape = image.shape
     rgb = len(shape) == 3 and shape[-1] == 3
     if not (len(shape) == 2 or rgb) or (config.channels == 3) != rgb:
@@ -202,6 +218,7 @@ def _check(saved: SavedModel, image: NDArray[Any]) -> None:
             f"the image of {shape[0]} x {shape[1]} pixels is smaller than an object of "
             f"{config.canonical_size} pixels."
         )
+    choose_device(device)
 
 
 class Objects(NamedTuple):

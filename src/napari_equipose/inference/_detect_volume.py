@@ -1,14 +1,15 @@
 """Objects in a volume: blobs of their size, each compared with what a model draws of it."""
 
 from collections.abc import Generator, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from ..geometry import InputError, MissingWedge
-from ..models import SavedModel, model_kind
+from ..geometry import InputError, MissingWedge, check_array, check_type
+from ..models import SavedModel, choose_device, model_kind
 from ._detect import DetectionConfig, threshold_of
 from ._progress import Notice, Progress
 from ._threshold import suggest_threshold
@@ -81,6 +82,17 @@ def detect_volume(
     F. Foerster et al., J. Struct. Biol. 161, 2008: the constrained cross-correlation.
     """
     config = config or DetectionConfig()
+    _check(saved, volume, config, wedge, device)
+    return _detect_volume(saved, volume, config, wedge, device)
+
+
+def _detect_volume(
+    saved: SavedModel,
+    volume: NDArray[Any],
+    config: DetectionConfig,
+    wedge: MissingWedge | None,
+    device: str,
+) -> Generator[Progress | Notice, None, Picks3D]:
     found, threshold = yield from search_volume(saved, volume, config, wedge=wedge, device=device)
     if config.threshold is None and "threshold" not in saved.record:
         yield Notice(
@@ -120,8 +132,19 @@ def search_volume(
     InputError
         As for `detect_volume`.
     """
-    _check(saved, volume)
-    config, poser = config or DetectionConfig(), Poser(saved, device, wedge)
+    config = config or DetectionConfig()
+    _check(saved, volume, config, wedge, device)
+    return _search_volume(saved, volume, config, wedge, device)
+
+
+def _search_volume(
+    saved: SavedModel,
+    volume: NDArray[Any],
+    config: DetectionConfig,
+    wedge: MissingWedge | None,
+    device: str,
+) -> Generator[Progress, None, VolumeSearch]:
+    poser = Poser(saved, device, wedge)
     calibrated = config.threshold is not None or "threshold" in saved.record
     found, decoys = yield from _compare(poser, volume, with_decoys=not calibrated)
     if decoys is None:
@@ -157,7 +180,23 @@ def calibrate_volumes(
     -------
     float
         As `suggest_threshold` says.
+
+    Raises
+    ------
+    InputError
+        If there are no volumes, or as for `detect_volume`.
     """
+    check_type("volumes", volumes, Sequence)
+    if not len(volumes):
+        raise InputError("there are no volumes to set the threshold by.")
+    for volume in volumes:
+        _check(saved, volume, DetectionConfig(), None, device)
+    return _calibrate_volumes(saved, volumes, device)
+
+
+def _calibrate_volumes(
+    saved: SavedModel, volumes: Sequence[NDArray[Any]], device: str
+) -> Generator[Progress, None, float]:
     poser = Poser(saved, device)
     scores, chance = [], []
     for volume in volumes:
@@ -182,8 +221,20 @@ def _compare(
     return found, (yield from poser.fit(volume, other, negative=True))
 
 
-def _check(saved: SavedModel, volume: NDArray[Any]) -> None:
-    capabilities, config = saved.model.capabilities, saved.model.config
+def _check(
+    saved: SavedModel,
+    volume: NDArray[Any],
+    config: DetectionConfig,
+    wedge: MissingWedge | None,
+    device: str,
+) -> None:
+    """Refuse what no search can be done with, before it begins."""
+    check_type("saved", saved, SavedModel)
+    check_array("volume", volume)
+    check_type("config", config, DetectionConfig)
+    check_type("wedge", wedge, MissingWedge, NoneType)
+    choose_device(device)
+    capabilities = saved.model.capabilities
     if 3 not in capabilities.dimensions:
         raise InputError(
             f"this {saved.kind} model is of images, and a volume of shape {volume.shape} was "
@@ -194,7 +245,7 @@ def _check(saved: SavedModel, volume: NDArray[Any]) -> None:
             f"a {saved.kind} model finds no objects in volumes; cut boxes and use 'encode', or "
             "train one that does (--model harmony)."
         )
-    check_volume(volume, config.box_size)
+    check_volume(volume, saved.model.config.box_size)
 
 
 def _far_apart(positions: NDArray[np.float32], distance: float) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry import InputError, Poses
+from ..geometry import InputError, Poses, check_array, check_type
 from ..models import SavedModel, choose_device
 from ._drawn_pictures import DrawnPictures
 from ._drawn_structures import DrawnStructures
@@ -79,12 +79,39 @@ def encode(
     InputError
         If the boxes do not fit the model.
     """
-    config, volumes = saved.model.config, 3 in saved.model.capabilities.dimensions
+    check_boxes(saved, stack)
+    choose_device(device)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}.")
+    return _encode(saved, stack, refine, device, batch_size)
+
+
+def check_boxes(saved: SavedModel, stack: NDArray[np.generic]) -> None:
+    """Refuse boxes that do not fit a model.
+
+    Raises
+    ------
+    InputError
+    """
+    check_type("saved", saved, SavedModel)
+    check_array("stack", stack)
     if stack.shape[1:] != saved.box_shape:
         raise InputError(
             f"the model was trained on boxes of shape {saved.box_shape}, the stack has shape "
-            f"{stack.shape}; cut boxes of {config.box_size} pixels."
+            f"{stack.shape}; cut boxes of {saved.model.config.box_size} pixels."
         )
+    if not len(stack):
+        raise InputError("the stack holds no boxes.")
+
+
+def _encode(
+    saved: SavedModel,
+    stack: NDArray[np.generic],
+    refine: bool,
+    device: str,
+    batch_size: int | None,
+) -> Generator[Progress, None, Encoding]:
+    config, volumes = saved.model.config, 3 in saved.model.capabilities.dimensions
     target = choose_device(device)
     assert isinstance(saved.model, torch.nn.Module)
     saved.model.to(target)
@@ -102,8 +129,6 @@ def encode(
         images = images.reshape(len(images), config.channels, *sides)
         parts.append(_encode_batch(saved, images, refine, structures))
         yield Progress(first + len(raw), len(stack), "encoding")
-    if not parts:
-        raise InputError("the stack holds no boxes.")
     whole: list[Any] = [
         None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from math import ceil, log, pi
+from types import NoneType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..geometry import (
     Poses,
     apply_poses,
     centred_grid,
+    check_type,
     fourier_crop,
     remove_poses,
     rotation_matrix_2d,
@@ -106,8 +108,21 @@ def classify_images(
     S. H. W. Scheres et al., "Maximum-likelihood multi-reference refinement for electron
     microscopy images", Journal of Molecular Biology 2005.
     """
+    check_type("read", read, Callable)
+    check_type("n", n, int)
+    check_type("config", config, ClassificationConfig)
+    check_type("decoys", decoys, Tensor, NoneType)
     if n < LEAST_GROUP:
         raise InputError(f"at least {LEAST_GROUP} images are needed, got {n}.")
+    return _classify_images(read, n, config, decoys)
+
+
+def _classify_images(
+    read: Callable[[NDArray[np.int64]], Tensor],
+    n: int,
+    config: ClassificationConfig,
+    decoys: Tensor | None,
+) -> Generator[Progress, None, Structures]:
     rows = np.random.default_rng(config.seed).permutation(n)[: config.images]
     parts = np.array_split(rows, -(-len(rows) // _AT_A_TIME))
     expected: _Expected | None = None

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import box_centre
+from ..geometry import InputError, box_centre, check_type
 from ..models import SavedModel
-from ._detect import DetectionConfig, search
+from ._detect import DetectionConfig, check_search, search
 from ._progress import Notice, Progress
 from ._threshold import suggest_threshold
 
@@ -47,7 +47,22 @@ def isolate(
     Returns
     -------
     IsolatedBoxes
+
+    Raises
+    ------
+    InputError
+        As for `detect`.
     """
+    check_search(saved, image, device)
+    check_type("box_size", box_size, int)
+    if box_size < 1:
+        raise InputError(f"box_size must be at least 1, got {box_size}.")
+    return _isolate(saved, image, box_size, device)
+
+
+def _isolate(
+    saved: SavedModel, image: NDArray[Any], box_size: int, device: str
+) -> Generator[Progress | Notice, None, IsolatedBoxes]:
     config = DetectionConfig(rounds=1)
     found, explanation = yield from search(saved, image, config, _LEAST_SCORE, device)
     threshold = suggest_threshold(found.score.cpu().numpy())

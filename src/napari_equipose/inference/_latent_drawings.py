@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import InputError
+from ..geometry import InputError, as_numbers, check_type
 from ..models import SavedModel
 from ._latent_map import LatentMap
 from ._progress import Progress
@@ -113,6 +113,12 @@ def draw_path(
         raise InputError(
             f"a path needs two corners and two frames, got {len(corners)} and {frames}."
         )
+    return _draw_path(saved, corners, frames)
+
+
+def _draw_path(
+    saved: SavedModel, corners: NDArray[np.float64], frames: int
+) -> Generator[Progress, None, NDArray[np.float32]]:
     length = np.r_[0.0, np.linalg.norm(np.diff(corners, axis=0), axis=1).cumsum()]
     steps = np.linspace(0, length[-1], frames)
     along = np.stack([np.interp(steps, length, column) for column in corners.T], 1)
@@ -125,7 +131,8 @@ def draw_path(
 
 def checked_content(saved: SavedModel, content: ArrayLike) -> NDArray[np.float64]:
     """Content (m, k) as numbers, refused where it is not that of this model."""
-    values, config = np.asarray(content, np.float64), saved.model.config
+    check_type("saved", saved, SavedModel)
+    values, config = as_numbers("content", content), saved.model.config
     k = config.content_dim + (config.categories if saved.model.capabilities.clusters else 0)
     if values.ndim != 2 or values.shape[1] != k or not np.isfinite(values).all():
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from ..geometry import InputError
+from ..geometry import InputError, as_numbers
 from ._progress import Progress
 
 MapMethod = Literal["pca", "umap", "t-sne"]
@@ -137,16 +137,28 @@ def latent_map(
     chosen = _columns(dims, values.shape[1])
     if method not in get_args(MapMethod):
         raise InputError(f"a map is made by pca, umap or t-sne; got {method!r}.")
+    if len(chosen) > 1 and method != "pca":
+        name, n = _NAMES[method], int(there.sum())
+        if method == "umap" and not umap_is_there():
+            raise InputError('UMAP needs umap-learn: pip install "napari-equipose[umap]".')
+        if n < _FEWEST:
+            raise InputError(f"{name} needs at least {_FEWEST} objects, got {n}; take pca.")
+    return _latent_map(values, there, method, chosen, seed)
+
+
+def _latent_map(
+    values: NDArray[np.float64],
+    there: NDArray[np.bool_],
+    method: MapMethod,
+    chosen: list[int],
+    seed: int,
+) -> Generator[Progress, None, LatentMap]:
     if len(chosen) == 1:
-        return latent_dimensions(content, chosen[0])
+        return latent_dimensions(values, chosen[0])
     found = values[there]
     if method == "pca":
         return _principal_plane(found, chosen, there)
     name = _NAMES[method]
-    if method == "umap" and not umap_is_there():
-        raise InputError('UMAP needs umap-learn: pip install "napari-equipose[umap]".')
-    if len(found) < _FEWEST:
-        raise InputError(f"{name} needs at least {_FEWEST} objects, got {len(found)}; take pca.")
     wanted = found[:, chosen]
     rows = np.arange(len(wanted))
     if len(rows) > _MOST[method]:
@@ -263,7 +275,7 @@ def _spread(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _checked(content: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Content as numbers (n, k), and which rows are finite."""
-    values = np.asarray(content, np.float64)
+    values = as_numbers("content", content)
     if values.ndim != 2 or not values.shape[1]:
         raise InputError(f"content must be (n, k) numbers, got shape {values.shape}.")
     return values, np.asarray(np.isfinite(values).all(1))

@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from ..geometry import InputError, Poses, apply_poses, box_centre, smooth_disc_mask
+from ..geometry import (
+    InputError,
+    Poses,
+    apply_poses,
+    as_numbers,
+    box_centre,
+    check_array,
+    check_type,
+    smooth_disc_mask,
+)
 from ..models import SavedModel
 from ._latent_drawings import checked_content
 from ._progress import Progress
@@ -113,12 +122,14 @@ def rotation_profile(
     ----------
     J. Leiner et al., "Data fission: splitting a single data point", JASA 2023: the two copies.
     """
+    check_type("saved", saved, SavedModel)
+    check_array("boxes", boxes)
     if 3 in saved.model.capabilities.dimensions:
         raise InputError("symmetry is told of images; the model is of volumes.")
     if n_angles < _FEWEST_ANGLES:
         raise InputError(f"at least {_FEWEST_ANGLES} angles are wanted, got {n_angles}.")
     contents = checked_content(saved, content).astype(np.float32)
-    shifts, n = np.asarray(translation, np.float32), len(boxes)
+    shifts, n = as_numbers("translation", translation).astype(np.float32), len(boxes)
     sizes = np.ones(n, np.float32) if scale is None else np.asarray(scale, np.float32)
     if tuple(boxes.shape[1:]) != saved.box_shape or not n:
         raise InputError(
@@ -126,12 +137,26 @@ def rotation_profile(
         )
     if {len(contents), len(shifts), len(sizes)} != {n}:
         raise InputError(f"each of {n} boxes needs one content and one translation.")
+    turns = None if rotation is None else np.asarray(rotation, np.float32)
+    return _rotation_profile(saved, boxes, (contents, shifts, sizes), turns, n_angles, seed)
+
+
+def _rotation_profile(
+    saved: SavedModel,
+    boxes: Any,
+    objects: tuple[NDArray[np.float32], ...],
+    rotation: NDArray[np.float32] | None,
+    n_angles: int,
+    seed: int,
+) -> Generator[Progress, None, RotationProfile]:
+    contents, shifts, sizes = objects
+    n = len(contents)
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(n, min(n, _MOST_OBJECTS), replace=False))
     centre = torch.zeros(2)
     if rotation is not None:
         centre = symmetric_centre(_drawn(saved, torch.from_numpy(contents[rows[:_BATCH]])))
-        poses = Poses(*(torch.from_numpy(np.asarray(x, np.float32)) for x in (rotation, shifts)))
+        poses = Poses(torch.from_numpy(rotation), torch.from_numpy(shifts))
         shifts = poses.move(torch.from_numpy(sizes)[:, None, None] * centre)[:, 0].numpy()
     parts: list[_Fits] = []
     for first in range(0, len(rows), _BATCH):

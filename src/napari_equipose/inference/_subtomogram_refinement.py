@@ -1,6 +1,7 @@
 """Refine the poses of subtomograms against their own average, two halves kept apart."""
 
 from collections.abc import Generator
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ..geometry import InputError, Poses3D
+from ..geometry import InputError, Poses3D, check_array, check_type
 from ._averages import (
     Frame,
     Sums,
@@ -89,7 +90,12 @@ def refine(
     F. Foerster et al., J. Struct. Biol. 161, 2008: the constrained cross-correlation.
     S. H. W. Scheres and S. Chen, Nature Methods 9, 2012: the halves.
     """
-    job = Watched(refine_step_by_step(volumes, poses, wedge, config, half))
+    return _progress_of(Watched(refine_step_by_step(volumes, poses, wedge, config, half)))
+
+
+def _progress_of(
+    job: Watched[Progress | Refinement, Refinement],
+) -> Generator[Progress, None, Refinement]:
     for step in job:
         if isinstance(step, Progress):
             yield step
@@ -114,6 +120,9 @@ def refine_step_by_step(
         halves' averages.
     """
     config = config or RefinementConfig()
+    check_type("config", config, RefinementConfig)
+    check_type("poses", poses, Poses3D, NoneType)
+    check_array("volumes", volumes, 4)
     check_volumes(volumes, wedge)
     rng = np.random.default_rng(config.seed)
     rotation, translation = _start(volumes, poses, config, rng)
@@ -125,7 +134,15 @@ def refine_step_by_step(
         *(volumes, wedge, side, frame.without_symmetry() if axes_to_find else frame),
         *(rotation, translation, np.zeros(len(volumes), np.float32)),
     )
-    n, apart = len(volumes), config.everywhere > 0
+    return _steps(particles, config, frame if axes_to_find else None)
+
+
+def _steps(
+    particles: "_Particles", config: RefinementConfig, symmetric: Frame | None
+) -> Generator[Progress | Refinement, None, Refinement]:
+    """Refine particles; those of a symmetry whose axes are not found yet, first without it."""
+    side, axes_to_find = particles.side, symmetric is not None
+    n, apart = len(side), config.everywhere > 0
     whole = (config.iterations + 2 + axes_to_find) * n
     totals = yield from particles.add_up(particles.poses, Progress(0, whole, "start"))
     halves = compare_halves(totals, Poses3D.identity(1), particles.frame, apart)
@@ -138,12 +155,12 @@ def refine_step_by_step(
         past = iteration + 1 + (axes_to_find and iteration >= config.everywhere)
         totals = yield from particles.improve(plan, totals, Progress(past * n, whole, message))
         halves = compare_halves(totals, halves.drift, particles.frame, apart)
-        if axes_to_find and iteration + 1 == config.everywhere:
-            particles = particles.about_axes(halves, frame)
+        if symmetric is not None and iteration + 1 == config.everywhere:
+            particles = particles.about_axes(halves, symmetric)
             so_far = Progress((past + 1) * n, whole, "symmetry")
             totals = yield from particles.add_up(particles.poses, so_far)
             apart = False
-            halves = compare_halves(totals, Poses3D.identity(1), frame, apart)
+            halves = compare_halves(totals, Poses3D.identity(1), symmetric, apart)
     final = into_one_frame(particles.poses, side, halves.drift)
     totals = yield from particles.add_up(final, Progress(whole - n, whole, "averages"))
     averages = np.stack([particles.frame.density(total).numpy() for total in totals])

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
+from ..geometry import InputError, check_type
 from ..models import SavedModel
-from ._detect import USUAL_THRESHOLD, DetectionConfig, search
+from ._detect import USUAL_THRESHOLD, DetectionConfig, check_search, search
 from ._progress import Notice, Progress
 
 _LEAST, _MOST = 0.01, 0.5
@@ -43,11 +44,27 @@ def calibrate(
     float
         As `suggest_threshold` says.
 
+    Raises
+    ------
+    InputError
+        If there are no images, or as for `detect`.
+
     References
     ----------
     J. E. Elias and S. P. Gygi, "Target-decoy search strategy for increased confidence in
     large-scale protein identifications by mass spectrometry", Nature Methods 2007.
     """
+    check_type("images", images, Sequence)
+    if not len(images):
+        raise InputError("there are no images to set the threshold by.")
+    for image in images:
+        check_search(saved, image, device)
+    return _calibrate(saved, images, device)
+
+
+def _calibrate(
+    saved: SavedModel, images: Sequence[NDArray[Any]], device: str
+) -> Generator[Progress | Notice, None, float]:
     config = DetectionConfig(rounds=1)
     scores: dict[bool, list[NDArray[np.floating[Any]]]] = {False: [], True: []}
     for image in images:

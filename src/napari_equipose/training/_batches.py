@@ -1,13 +1,13 @@
 """Which images make a batch, with which random numbers, and how many fit into memory."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..geometry import InputError
+from ..geometry import InputError, check_type
 from ..inference import Notice
 from ..models import OutOfMemory, free_memory, is_out_of_memory
 from ._training_config import TrainingConfig
@@ -22,16 +22,20 @@ class Boxes(Protocol):
     def __getitem__(self, index: Tensor) -> Tensor: ...
 
 
-def split(n: int, config: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """Indices of the images to train on and of those held out, fixed by the seed.
+def check_enough(images: Boxes) -> None:
+    """Refuse what are no images, or fewer than four: training and validation need two each.
 
     Raises
     ------
     InputError
-        If there are fewer than four images.
     """
-    if n < 4:
-        raise InputError(f"training needs at least 4 images, got {n}.")
+    check_type("images", images, Sized)
+    if len(images) < 4:
+        raise InputError(f"training needs at least 4 images, got {len(images)}.")
+
+
+def split(n: int, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Indices of the images to train on and of those held out, fixed by the seed."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(config.seed))
     held = min(max(round(n * config.validation_fraction), 2), config.validation_images)
     return order[held:], order[:held]

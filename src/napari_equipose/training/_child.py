@@ -41,9 +41,9 @@ def main() -> None:
 
 
 def _work(folder: Path, resume: bool, out: IO[str], stop: threading.Event) -> None:
-    job = train_run(folder, resume=resume)
     end = encode_end()
     try:
+        job = train_run(folder, resume=resume)
         while not stop.is_set():
             try:
                 out.write(encode_report(next(job)) + "\n")

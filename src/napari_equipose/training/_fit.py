@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..geometry import ContrastTransfer, InputError
+from ..geometry import ContrastTransfer, InputError, check_type
 from ..inference import Notice
 from ..models import LossTerms, multiplies_bfloat16
-from ._batches import Boxes, Room, batches, seeded, split
+from ._batches import Boxes, Room, batches, check_enough, seeded, split
 from ._reports import EpochReport, StepReport
 from ._schedule import (
     TrainingError,
@@ -84,12 +84,36 @@ def fit(
     TrainingError
         If the loss is not finite; the model is left with the best weights so far.
     """
-    assert isinstance(model, nn.Module)
-    state = state or TrainingState()
+    check_trainable(model, images, config)
+    return _fit(model, images, config, state or TrainingState(), report_seconds, ctf, targets)
+
+
+def check_trainable(model: object, images: Boxes, config: TrainingConfig) -> None:
+    """Refuse what `fit` can't do.
+
+    Raises
+    ------
+    InputError
+    """
+    check_type("model", model, nn.Module)
+    check_type("config", config, TrainingConfig)
+    check_enough(images)
     if config.content_delay and not hasattr(model, "hold_content"):
         raise InputError("content_delay is not possible with this kind of model; set it to 0.")
     if config.bfloat16 and not hasattr(model, "multiply_in_bfloat16"):
         raise InputError("bfloat16 is not possible with this kind of model.")
+
+
+def _fit(
+    model: Trainable,
+    images: Boxes,
+    config: TrainingConfig,
+    state: TrainingState,
+    report_seconds: float,
+    ctf: ContrastTransfer | None,
+    targets: Boxes | None,
+) -> Iterator[StepReport | EpochReport | Notice]:
+    assert isinstance(model, nn.Module)
     hold_content: Callable[[bool], None] = getattr(model, "hold_content", lambda held: None)
     learner = _Learner(model, images, config, ctf, targets)
     learner.restore(state)

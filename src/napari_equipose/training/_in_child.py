@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ..geometry import InputError
+from ..geometry import InputError, check_type
 from ..inference import Notice, Progress
 from ..models import OutOfMemory, SavedModel, load_model
 from ._failure import ChildFault, Failure
@@ -59,7 +59,13 @@ def train_in_child(
     ChildFault
         If it fails by a fault of ours; what the child knew of it is in a note.
     """
+    check_type("folder", folder, str, Path)
     place = RunFolder(Path(folder))
+    read_run(place.run_file)
+    return _train_in_child(place, resume)
+
+
+def _train_in_child(place: RunFolder, resume: bool) -> Generator[Report | None, None, SavedModel]:
     process = _start(place, resume)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     assert process.stdout is not None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..geometry import InputError
+from ..geometry import InputError, check_type
 from ..inference import (
     IsolatedBoxes,
     Notice,
@@ -26,7 +26,8 @@ from ..inference import (
     isolate,
     least_score,
 )
-from ..models import SavedModel, load_model, save_model
+from ..models import SavedModel, choose_device, load_model, model_kind, save_model
+from ._batches import check_enough
 from ._checkpoint import checkpoint_path
 from ._extent import extent
 from ._prepare_run import PreparedRun
@@ -86,7 +87,21 @@ def train_prepared(
     InputError
         As for `train`.
     """
-    output = Path(output)
+    check_type("prepared", prepared, PreparedRun)
+    check_type("prepared.model_config", prepared.model_config, model_kind(kind).config)
+    check_enough(prepared.boxes)
+    choose_device(device)
+    return _train_prepared(prepared, Path(output), kind, device, resume, source)
+
+
+def _train_prepared(
+    prepared: PreparedRun,
+    output: Path,
+    kind: str,
+    device: str,
+    resume: bool,
+    source: dict[str, Any] | None,
+) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
     settings: dict[str, Any] = {"kind": kind, "device": device, "source": source}
     settings["normalisation"] = prepared.normalisation
     model, whole = prepared.model_config, prepared.training_config

@@ -7,18 +7,27 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from .._files import atomic_path
-from ..geometry import ContrastTransfer, InputError
+from ..geometry import ContrastTransfer, InputError, check_type
 from ..inference import Notice, Progress, Structures
-from ..models import Normalisation, SavedModel, build_model, choose_device, load_model, save_model
+from ..models import (
+    Model,
+    Normalisation,
+    SavedModel,
+    build_model,
+    choose_device,
+    load_model,
+    model_kind,
+    save_model,
+)
 from ._batches import Boxes
 from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_checkpoint
-from ._fit import fit
+from ._fit import check_trainable, fit
 from ._reports import EpochReport, StepReport
 from ._schedule import TrainingState
 from ._structures import begin_with_structures, keep_structures
@@ -93,6 +102,9 @@ def train(
     TrainingError
         If training diverges.
     """
+    check_type("model_config", model_config, model_kind(kind).config)
+    check_type("config", config, TrainingConfig)
+    check_type("normalisation", normalisation, Normalisation)
     output = Path(output)
     settings: dict[str, Any] = {"kind": kind, "config": asdict(model_config), "seed": config.seed}
     settings["batch_size"], settings["images"] = config.batch_size, len(boxes)
@@ -112,7 +124,35 @@ def train(
     assert isinstance(model, nn.Module)
     if resume:
         check_fits(checkpoint, state, model)
+    check_trainable(model, boxes, config)
     model.to(choose_device(device))
+    outcome = _Outcome(output, checkpoint, settings, normalisation, earlier_epochs)
+    return _train(model, boxes, config, state, outcome, source, ctf, targets, structures)
+
+
+class _Outcome(NamedTuple):
+    """Where a run is kept, and what goes there beside the weights."""
+
+    model: Path
+    checkpoint: Path
+    settings: dict[str, Any]
+    normalisation: Normalisation
+    earlier_epochs: int
+
+
+def _train(
+    model: Model,
+    boxes: Boxes,
+    config: TrainingConfig,
+    state: TrainingState,
+    outcome: _Outcome,
+    source: dict[str, Any] | None,
+    ctf: ContrastTransfer | None,
+    targets: Boxes | None,
+    structures: Structures | None,
+) -> Generator[Progress | StepReport | EpochReport | Notice, None, SavedModel]:
+    assert isinstance(model, nn.Module)
+    output, checkpoint, settings, normalisation, earlier_epochs = outcome
     log = _Log(output.with_name(f"{output.stem}.log.csv"), earlier_epochs, state.epoch)
     record: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
-from ..geometry import InputError
+from ..geometry import InputError, check_type
 from ..inference import Progress, Watched
 from ..models import SavedModel, build_model, choose_device
 from ._inputs import RunInputs, check_inputs
@@ -54,15 +54,22 @@ def train_run(folder: Path, *, resume: bool = False) -> Generator[Report, None, 
     Raises
     ------
     InputError
-        If the run goes on elsewhere or was forgotten, an input or a setting can't be used, an
-        input is not what it was when the run began, or training diverges.
+        If there is no such run or it was forgotten; when it begins, if it goes on elsewhere, an
+        input or a setting can't be used, an input is not what it was when the run began, or
+        training diverges.
     """
+    check_type("folder", folder, str, Path)
     place = RunFolder(Path(folder))
+    read_run(place.run_file)
     if resume and place.state.state == "forgotten":
         raise InputError(
             f"{place.path}: this run was forgotten and can't be resumed; "
             f"'equipose train --config {place.run_file} -o NEW.safetensors' repeats it."
         )
+    return _train_run(place, resume)
+
+
+def _train_run(place: RunFolder, resume: bool) -> Generator[Report, None, SavedModel]:
     with place.at_work():
         run = read_run(place.run_file)
         with _threads(run.threads):

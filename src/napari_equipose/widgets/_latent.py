@@ -190,7 +190,11 @@ class LatentWidget(PartsPanel, LoadsModels):
             return
         method, version = self.maps.method.value, self.version
         if method in ("umap", "t-sne") and len(self.state):
-            work = latent_map(self.state.content, method)
+            try:
+                work = latent_map(self.state.content, method)
+            except InputError as error:
+                self.refuse(error)
+                return
 
             def then(found: LatentMap) -> None:
                 self._laid = (method, version)

@@ -166,6 +166,7 @@ class MoviePart(Form):
         try:
             saved, latent_map = self._model(), self._map()
             contents = latent_map.content_at(self._path)
+            work = draw_movie(saved, contents, self.frames.value())
         except Exception as error:
             self._panel.refuse(error)
             return
@@ -176,7 +177,6 @@ class MoviePart(Form):
         def add(frames: NDArray[np.float32]) -> None:
             self._add(movie_layer(frames, voxel, dimensions, title, about))
 
-        work = draw_movie(saved, contents, self.frames.value())
         self._panel.do("Drawing the path", work, add, about_rows=False)
 
     def _model(self) -> SavedModel:
