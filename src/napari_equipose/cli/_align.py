@@ -136,7 +136,8 @@ def align(
     }  # fmt: skip
     _check_training(train, given | {"set": settings})
     k, saved = read_classes(classes), None if train else load_model(model)
-    particles = io.read_stack(stack)
+    dimensions = None if saved is None else max(saved.model.capabilities.dimensions)
+    particles = io.read_stack(stack, dimensions=dimensions)
     wedge, half = _wedges(particles, tilt_range, tilt_axis), io.read_halves(particles)
     with about(stack):
         refinement = _refinement(

@@ -33,7 +33,7 @@ def encode(
     check_output(output, [".csv", ".star"])
     k = read_classes(classes)
     saved = load_model(model)
-    stack = io.read_stack(images)
+    stack = io.read_stack(images, dimensions=max(saved.model.capabilities.dimensions))
     display = Display(quiet=quiet, as_json=as_json)
     with about(images):
         job = inference.encode(saved, stack.images, device=device)  # type: ignore[arg-type]

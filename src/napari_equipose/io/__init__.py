@@ -8,7 +8,7 @@ there whole or not at all. A file that can't be used is an `napari_equipose.geom
 from ._columns import pick_table, pose_table
 from ._ctf import read_ctf
 from ._files import atomic_path
-from ._images import IMAGE_SUFFIXES, ImageFile, read_image
+from ._images import IMAGE_SUFFIXES, ImageFile, check_square, read_image
 from ._mrc import new_mrc, write_mrc
 from ._napari import napari_get_reader, napari_write_image, napari_write_points
 from ._object_layers import object_layers, read_record
@@ -25,6 +25,7 @@ __all__ = [
     "ParticleStack",
     "StarFile",
     "atomic_path",
+    "check_square",
     "napari_get_reader",
     "napari_write_image",
     "napari_write_points",

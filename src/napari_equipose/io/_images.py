@@ -1,7 +1,7 @@
 """Images of any kind this package reads, each with its axes and its pixel size."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +27,10 @@ class ImageFile(NamedTuple):
     axes: str
     """One letter an axis: ``"yx"``, ``"yxc"``, ``"zyx"``, ``"nyx"``, ``"nyxc"`` or ``"nzyx"``."""
     pixel_size: float | None
-    """Angstrom; None where the file does not say."""
+    """Angstrom along x; None where the file does not say."""
     path: Path
+    spacing: tuple[float, ...] | None = None
+    """Angstrom along each axis of (z,) y and x, where the file says it of all of them."""
 
 
 def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
@@ -38,7 +40,8 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
     ----------
     path : str or Path
         .mrc .mrcs .map .rec .st, .tif .tiff, .npy, .zarr (also OME-Zarr, its full resolution),
-        .png, .jpg .jpeg. Colour is red, green, blue on the last axis; alpha is dropped.
+        .png, .jpg .jpeg. Colour is red, green, blue on the last axis; alpha is dropped. Of
+        a .zarr that holds several images, the path goes on to one of them: ``plate.zarr/A/1/0``.
     axes : str, optional
         What the axes are, where the file is known to say it wrongly: MRC files do not always
         tell a stack of images from a volume.
@@ -51,6 +54,8 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    if suffix not in _READERS and any(one.suffix.lower() == ".zarr" for one in path.parents):
+        suffix = ".zarr"  # an image within
     if suffix not in _READERS:
         raise InputError(
             f"{path}: files ending in {suffix or 'nothing'} are not read as images; "
@@ -65,14 +70,42 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
         return image
     if len(axes) != image.data.ndim:
         raise InputError(f"{path} has shape {image.data.shape}, which is not {axes!r}.")
-    return image._replace(axes=axes)
+    n_sides = sum(axis in "zyx" for axis in axes)
+    sides = image.spacing[-n_sides:] if image.spacing else ()
+    return image._replace(axes=axes, spacing=sides if len(sides) == n_sides else None)
+
+
+def check_square(image: ImageFile) -> None:
+    """Refuse an image whose pixels are not as long as they are wide, or high.
+
+    Objects in it are squashed, so that their rotations are not rotations.
+
+    Raises
+    ------
+    InputError
+        If sides differ by more than 2 percent.
+    """
+    if image.spacing is not None and max(image.spacing) > _SQUARE * min(image.spacing):
+        sides = " x ".join(f"{side:.4g}" for side in image.spacing)
+        names = ", ".join(axis for axis in image.axes if axis in "zyx")
+        raise InputError(
+            f"{image.path} has pixels of {sides} Angstrom ({names}), so that rotated objects in it "
+            "are squashed; resample it to equal sides, or correct its header if that is wrong."
+        )
+
+
+def _measured(data: NDArray[Any], axes: str, sizes: Mapping[str, float], path: Path) -> ImageFile:
+    """Make an image of which the pixel size is known along some of the axes x, y and z."""
+    sides = tuple(sizes[axis] for axis in axes if axis in sizes)
+    n_sides = sum(axis in "zyx" for axis in axes)
+    return ImageFile(data, axes, sizes.get("x"), path, sides if len(sides) == n_sides else None)
 
 
 def _read_mrc(path: Path) -> ImageFile:
-    data, axes, pixel_size = open_mrc(path)
+    data, axes, sizes = open_mrc(path)
     if data.ndim == 3 and len(data) == 1:  # one section is an image
         data, axes = data[0], "yx"
-    return ImageFile(data, axes, pixel_size, path)
+    return _measured(data, axes, sizes, path)
 
 
 def _read_npy(path: Path) -> ImageFile:
@@ -102,18 +135,17 @@ def _read_picture(path: Path) -> ImageFile:
 
 
 def _read_tiff(path: Path) -> ImageFile:
-    data, letters, pixel_size = open_tiff(path)
-    return _lettered(path, data, letters, pixel_size)
+    return _lettered(path, *open_tiff(path))
 
 
 def _read_zarr(path: Path) -> ImageFile:
-    data, letters, pixel_size = open_zarr(path)
-    if letters is None:
-        return _unnamed(path, data)
-    return _lettered(path, data, letters, pixel_size)
+    data, letters, sizes = open_zarr(path)
+    return _unnamed(path, data) if letters is None else _lettered(path, data, letters, sizes)
 
 
-def _lettered(path: Path, data: NDArray[Any], letters: str, pixel_size: float | None) -> ImageFile:
+def _lettered(
+    path: Path, data: NDArray[Any], letters: str, sizes: Mapping[str, float]
+) -> ImageFile:
     """Bring an array whose axes are named into our order: y, x, z, c or s (samples), others."""
     if len(letters) != data.ndim:
         raise InputError(f"{path} names axes {letters} of an array of shape {data.shape}.")
@@ -122,6 +154,8 @@ def _lettered(path: Path, data: NDArray[Any], letters: str, pixel_size: float | 
     letters = "".join(letters[i] for i in keep)
     if letters == "qqyx":  # four axes without names
         letters = "qzyx"
+    if "s" in letters[:-1]:  # colours in planes: three grey images, as napari opens them
+        letters = letters.replace("s", "n")
     for channel in "sc":
         if channel in letters:
             place = letters.index(channel)
@@ -135,11 +169,17 @@ def _lettered(path: Path, data: NDArray[Any], letters: str, pixel_size: float | 
             f"{path} has axes {letters} of shape {data.shape}; wanted one image, one volume, or "
             "a stack of them, grey or in colour."
         )
-    return ImageFile(data, axes, pixel_size, path)
+    return _measured(data, axes, sizes, path)
 
 
 def _unnamed(path: Path, data: NDArray[Any]) -> ImageFile:
     """Name the axes of an array that comes without names."""
+    if data.ndim > 2 and data.shape[-1] == 1:  # one channel, which says nothing
+        data = data[..., 0]
+    if data.ndim == 4 and data.shape[1] == 1:
+        data = data[:, 0]
+    if data.ndim == 3 and len(data) == 1:
+        data = data[0]
     colour = data.ndim >= 3 and data.shape[-1] in (3, 4) and data.dtype == np.uint8
     names = {3: "yxc", 4: "nyxc"} if colour else {2: "yx", 3: "zyx", 4: "nzyx"}
     if data.ndim not in names:
@@ -147,6 +187,7 @@ def _unnamed(path: Path, data: NDArray[Any]) -> ImageFile:
     return ImageFile(data[..., :3] if colour else data, names[data.ndim], None, path)
 
 
+_SQUARE = 1.02
 _READERS: dict[str, Callable[[Path], ImageFile]] = {
     **dict.fromkeys(MRC_SUFFIXES, _read_mrc),
     ".tif": _read_tiff,

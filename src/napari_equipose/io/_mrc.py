@@ -1,7 +1,7 @@
 """MRC files: images, volumes, and stacks of both."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from math import prod
@@ -15,13 +15,16 @@ from mrcfile.utils import data_dtype_from_header, data_shape_from_header
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ._files import atomic_path, existing_file, reading
+from ._files import atomic_path, disguise_of, existing_file, reading
 
 STACK_SUFFIXES = (".mrcs", ".st")
 MRC_SUFFIXES = (".mrc", ".map", ".rec", *STACK_SUFFIXES)
 _HEADER_BYTES = 1024
 _EXTENDED = slice(92, 96)
 _IMOD_STAMP = 1146047817
+_X, _Y, _Z = 1, 2, 3
+_IN_ORDER = (_Z, _Y, _X)
+"""Axes of the sections, the rows and the columns of most files."""
 _AXES_BY_NDIM = {2: ("yx",), 3: ("zyx", "nyx"), 4: ("nzyx",)}
 
 
@@ -30,7 +33,8 @@ class MrcFile(NamedTuple):
 
     data: NDArray[Any]
     axes: str
-    pixel_size: float | None
+    sizes: dict[str, float]
+    """Angstrom of a pixel along ``x``, ``y`` and ``z``, as far as the header says."""
 
 
 def open_mrc(path: str | Path) -> MrcFile:
@@ -39,11 +43,14 @@ def open_mrc(path: str | Path) -> MrcFile:
     Files without the marks of the 2014 standard are common and are read; one that is too
     short for the image its header promises is refused. Three axes are ``"nyx"`` by the suffix
     (.mrcs, .st) or by the standard (space group 0 and cells of one section), else ``"zyx"``.
+    Whichever of x, y and z the columns, rows and sections of the file are (MAPC, MAPR, MAPS), the
+    array is returned with x last, y before it, and z before y.
 
     Raises
     ------
     InputError
-        If the file is missing, not an MRC file, truncated, or of complex numbers.
+        If the file is missing, not an MRC file, truncated, of complex numbers, or does not say
+        which axis is which.
     """
     path = existing_file(path)
     with reading(path, "an MRC file"):
@@ -52,10 +59,13 @@ def open_mrc(path: str | Path) -> MrcFile:
         shape = data_shape_from_header(header)
         offset = _HEADER_BYTES + n_extended
         says_stack = int(header.ispg) == 0 and int(header.mz) == 1
-        voxel = float(header.cella.x) / int(header.mx) if header.mx else 0.0
+        order = (int(header.maps), int(header.mapr), int(header.mapc))
+        sizes = _pixel_sizes(header)
     wanted = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
     found = path.stat().st_size
     if min(shape) <= 0 or offset < _HEADER_BYTES or found < wanted:
+        if (what := disguise_of(path, "an MRC file")) is not None:
+            raise InputError(f"{path} {what}.")
         raise InputError(
             f"{path} is truncated or not an MRC file: its header promises {shape} pixels, "
             f"{wanted} bytes in all, and the file has {found}."
@@ -66,7 +76,46 @@ def open_mrc(path: str | Path) -> MrcFile:
     axes = {2: "yx", 3: "zyx", 4: "nzyx"}[data.ndim]
     if data.ndim == 3 and (says_stack or path.suffix.lower() in STACK_SUFFIXES):
         axes = "nyx"
-    return MrcFile(data, axes, voxel if np.isfinite(voxel) and voxel > 0 else None)
+    if order not in (_IN_ORDER, (0, 0, 0)):  # all 0: an old file that does not say
+        data, axes = _in_order(path, data, axes, order)
+    return MrcFile(data, axes, sizes)
+
+
+def _in_order(
+    path: Path, data: NDArray[Any], axes: str, order: tuple[int, int, int]
+) -> tuple[NDArray[Any], str]:
+    """Bring sections, rows and columns, which are the axes ``order``, into the order z, y, x."""
+    said = "MAPC, MAPR, MAPS = " + ", ".join(map(str, reversed(order)))
+    if sorted(order) != [_X, _Y, _Z]:
+        raise InputError(
+            f"{path} does not say which axis is which: its header has {said}, wanted 1, 2 and 3 "
+            "in some order. Correct the header (as a rule it is 1, 2, 3)."
+        )
+    if axes in ("yx", "nyx") and order[0] == _Z:
+        return data.swapaxes(-1, -2), axes
+    if axes == "nyx":
+        raise InputError(
+            f"{path} is a stack of images by its name or its header, and a volume by its axes "
+            f"({said}); name a volume .mrc or .map."
+        )
+    if axes == "yx":
+        data, axes = data[None], "zyx"
+    last = data.ndim - 3
+    places = [last + order.index(axis) for axis in _IN_ORDER]
+    return data.transpose(*range(last), *places), axes
+
+
+def _pixel_sizes(header: Any) -> dict[str, float]:
+    """Cell edge over its number of samples, of each axis x, y, z for which that is a length."""
+    sizes = {}
+    for axis in "xyz":
+        samples = int(header[f"m{axis}"])
+        size = float(header.cella[axis]) / samples if samples > 0 else 0.0
+        if np.isfinite(size) and size > 0:
+            sizes[axis] = size
+    if int(header.mz) == 1 and int(header.nz) > 1:  # cells of one section: z is not known
+        sizes.pop("z", None)
+    return sizes
 
 
 def _read_header(path: Path) -> tuple[Any, int]:
@@ -96,7 +145,7 @@ def _pixel_dtype(header: Any) -> np.dtype[Any]:
 def write_mrc(
     path: str | Path,
     array: NDArray[Any],
-    pixel_size: float | None = None,
+    pixel_size: float | Sequence[float] | None = None,
     *,
     axes: str | None = None,
 ) -> None:
@@ -108,8 +157,9 @@ def write_mrc(
         Suffix .mrc, .mrcs, .map, .rec or .st.
     array : array, shape (y, x), (z, y, x), (n, y, x) or (n, z, y, x)
         Integers of 8 and 16 bits keep their values, all else becomes float32.
-    pixel_size : float, optional
-        Angstrom. None leaves the voxel size 0, which says that it is not known.
+    pixel_size : float or sequence of float, optional
+        Angstrom; one for all axes, or one each along (z,) y and x. None leaves the voxel size 0,
+        which says that it is not known.
     axes : str, optional
         ``"yx"``, ``"zyx"``, ``"nyx"`` or ``"nzyx"``. By default three axes are a stack of
         images when the suffix is .mrcs or .st, and a volume otherwise.
@@ -127,7 +177,15 @@ def write_mrc(
         mrc.set_data(np.ascontiguousarray(array))  # four axes become a stack of volumes
         if axes == "nyx":
             mrc.set_image_stack()
-        mrc.voxel_size = pixel_size or 0.0
+        mrc.voxel_size = _voxel_size(pixel_size)
+
+
+def _voxel_size(pixel_size: float | Sequence[float] | None) -> tuple[float, float, float]:
+    """Angstrom along x, y and z; along z as along y where it is not told."""
+    if pixel_size is None or isinstance(pixel_size, int | float):
+        return (pixel_size or 0.0,) * 3
+    x, y, *z = reversed(pixel_size)
+    return x, y, z[0] if z else y
 
 
 @contextmanager

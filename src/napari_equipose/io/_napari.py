@@ -25,13 +25,12 @@ from ._relion import star_to_picks
 from ._stacks import ParticleStack, read_stack
 from ._star import pixel_sizes, read_star
 from ._tables import read_table, write_table
+from ._units import in_angstrom
 
 LayerData = tuple[Any, dict[str, Any], str]
 ReaderFunction = Callable[[str | list[str]], list[LayerData]]
 
 _PICKS = (".box", ".cbox", ".coords")
-# A layer's unit in Angstrom. napari hands over pint units, whose str is the long name.
-_ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 
 
 def napari_get_reader(path: str | list[str]) -> ReaderFunction | None:
@@ -49,7 +48,7 @@ def _read_images(path: str | list[str]) -> list[LayerData]:
     layers: list[LayerData] = []
     for name in [path] if isinstance(path, str) else path:
         image = read_image(name)
-        meta = _placed(image.axes, image.pixel_size) | {"name": image.path.stem}
+        meta = _placed(image.axes, image.spacing or image.pixel_size) | {"name": image.path.stem}
         layers.append((image.data, meta, "image"))
     return layers
 
@@ -91,13 +90,15 @@ def _points(path: Path, picks: pd.DataFrame, pixel_size: float | None) -> LayerD
     return picks[axes].to_numpy(np.float64), meta | style, "points"
 
 
-def _placed(axes: str, pixel_size: float | None) -> dict[str, Any]:
+def _placed(axes: str, pixel_size: float | tuple[float, ...] | None) -> dict[str, Any]:
     """The layer's scale, units and labels; an axis that only counts stays in pixels."""
     meta: dict[str, Any] = {"rgb": True} if axes.endswith("c") else {}
     axes = axes.removesuffix("c")
     meta["axis_labels"] = tuple(axes)
     if pixel_size is not None:
-        meta["scale"] = tuple(1.0 if axis == "n" else pixel_size for axis in axes)
+        n_sides = sum(axis != "n" for axis in axes)
+        sides = pixel_size if isinstance(pixel_size, tuple) else (pixel_size,) * n_sides
+        meta["scale"] = (1.0,) * (len(axes) - n_sides) + sides
         meta["units"] = tuple("pixel" if axis == "n" else "angstrom" for axis in axes)
     return meta
 
@@ -184,15 +185,25 @@ def napari_write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     level = data[0] if meta.get("multiscale") else data
     labels = tuple(meta.get("axis_labels", ()))
     axes = "nyx" if labels[:1] == ("n",) and level.ndim == 3 else None
-    write_mrc(path, np.asarray(level), _pixel_size(meta), axes=axes)
+    sides = _sides(meta)[-(2 if axes == "nyx" else 3) :]
+    known = [side for side in sides if side is not None]
+    write_mrc(path, np.asarray(level), known if len(known) == len(sides) else None, axes=axes)
     return [path]
 
 
-def _pixel_size(meta: dict[str, Any]) -> float | None:
-    """The pixel size of a layer in Angstrom, if its units are lengths."""
+def _sides(meta: dict[str, Any]) -> list[float | None]:
+    """Angstrom of a pixel along each axis of a layer, None where its unit is no length.
+
+    A scale may be negative: the layer is mirrored, its pixels are as long as without.
+    """
     units, scale = meta.get("units"), meta.get("scale")
     if units is None or scale is None or not len(scale):
-        return None
-    unit = units if isinstance(units, str) else str(units[-1])
-    factor = _ANGSTROM.get(unit)
-    return None if factor is None else float(scale[-1]) * factor
+        return [None]
+    named = [units] * len(scale) if isinstance(units, str) else units
+    # napari hands over pint units, whose str is the long name.
+    return [in_angstrom(abs(float(size)), unit) for size, unit in zip(scale, named, strict=True)]
+
+
+def _pixel_size(meta: dict[str, Any]) -> float | None:
+    """The pixel size of a layer along x, in Angstrom, if its units are lengths."""
+    return _sides(meta)[-1]

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ._images import ImageFile, read_image
+from ._images import ImageFile, check_square, read_image
+from ._mrc import STACK_SUFFIXES
 from ._star import common_pixel_size, pixel_sizes, read_star
 
 _OPEN = 64
@@ -97,7 +98,9 @@ class GatheredStack:
         return images if dtype is None else images.astype(dtype, copy=False)
 
 
-def read_stack(path: str | Path, *, folder: str | Path | None = None) -> ParticleStack:
+def read_stack(
+    path: str | Path, *, folder: str | Path | None = None, dimensions: int | None = None
+) -> ParticleStack:
     """Read a stack of particles.
 
     Parameters
@@ -110,23 +113,38 @@ def read_stack(path: str | Path, *, folder: str | Path | None = None) -> Particl
         folders above it (RELION's names start at the project's folder), in the working
         folder, and last by their bare names beside it. Names may be absolute, but not climb with
         ``..``. They are only ever read, as images.
+    dimensions : int, optional
+        Of one particle, where that is known: 2 of images, 3 of volumes. A file of just one of
+        them is then a stack of one.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, is a single image, or the images differ in size.
+        If a file is missing or damaged, is a single image, the images differ in size, or their
+        pixels are not square.
     """
     path = Path(path)
     if path.suffix.lower() == ".star":
         return _read_star_stack(path, None if folder is None else Path(folder))
     image = read_image(path)
-    axes = {"zyx": "nyx"}.get(image.axes, image.axes)
+    axes = image.axes
+    if axes.startswith("yx" if dimensions != 3 else "zyx") and _may_be_one(path, dimensions):
+        image, axes = image._replace(data=image.data[None]), f"n{axes}"
+    elif axes == "zyx":
+        axes = "nyx"
+        image = image._replace(spacing=image.spacing and image.spacing[1:])
+    check_square(image)
     if not axes.startswith("n"):
         raise InputError(
             f"{path} is a single image of shape {image.data.shape}, not a stack of particles; "
             "give a box size to find the particles in it."
         )
     return ParticleStack(image.data, axes, image.pixel_size, path)
+
+
+def _may_be_one(path: Path, dimensions: int | None) -> bool:
+    """Whether a single image, or volume, is a stack of one particle."""
+    return dimensions is not None or path.suffix.lower() in STACK_SUFFIXES
 
 
 def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
@@ -143,7 +161,8 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
     if parts[1].isna().any():
         first = int(parts[1].isna().argmax())
         raise InputError(f"{path}, row {first + 1}: {names.iloc[first]!r} names no image.")
-    files, inverse = np.unique(parts[1].to_numpy(str), return_inverse=True)
+    # cryoSPARC writes > for the folder of its project, where RELION writes nothing.
+    files, inverse = np.unique(parts[1].str.removeprefix(">").to_numpy(str), return_inverse=True)
     stack_of = inverse.astype(np.intp)
     found = [_find_stack(name, path, folder) for name in files]
     missing = [name for name, file in zip(files, found, strict=True) if file is None]
@@ -153,12 +172,14 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
             f"first of them {missing[0]}. Looked for it from {folder or path.resolve().parent} "
             "and the folders above; run from the project's folder, or put them beside the .star."
         )
+    _check_found(path, files.tolist(), found)
     whole = parts[0].isna().to_numpy(bool)
 
     def open_stack(number: int) -> ImageFile:
         file = found[number]
         assert file is not None
         image = read_image(file)
+        check_square(image)
         one = image.data.ndim == 2 or whole[stack_of == number].any()  # no n@: one particle
         return image._replace(data=image.data[None]) if one else image
 
@@ -172,6 +193,27 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
         raise InputError(f"{path} names stacks of {shape}; a particle is an image or a volume.")
     pixel_size = common_pixel_size(path, pixel_sizes(star)) or opened[0].pixel_size
     return ParticleStack(images, axes, pixel_size, path, star.particles, star.optics)
+
+
+def _check_found(star: Path, names: list[str], found: list[Path | None]) -> None:
+    """Refuse two names that lead to one file, where a folder in one of them was not there.
+
+    Raises
+    ------
+    InputError
+    """
+    first_of: dict[Path, str] = {}
+    for name, file in zip(names, found, strict=True):
+        if file is None:
+            continue
+        first = first_of.setdefault(file.resolve(), name)
+        if first != name and not all(
+            file.parts[-len(parts) :] == parts for parts in (Path(first).parts, Path(name).parts)
+        ):
+            raise InputError(
+                f"{star} names {first} and {name}, of which only {file} is there, so that it can't "
+                "be told which particles are in it; put both where the names say."
+            )
 
 
 class _Outline(NamedTuple):

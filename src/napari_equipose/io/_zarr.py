@@ -15,6 +15,8 @@ from ._units import in_angstrom
 from ._unpack import bound_chunks
 
 _MANY, _SMALL = 2**18, 2**12
+_DEPTH = 4
+"""From a plate to a row, a well and an image."""
 # What only turns bytes into numbers: numcodecs also has codecs that make objects of them.
 _CODECS = frozenset(
     "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta fixedscaleoffset fletcher32 gzip "
@@ -42,7 +44,7 @@ class _Folder(LocalStore):
         return super().get_sync(key, *args, **options)
 
 
-def open_zarr(path: Path) -> tuple[Any, str | None, float | None]:
+def open_zarr(path: Path) -> tuple[Any, str | None, dict[str, float]]:
     """Open a Zarr array, or the finest level of an OME-Zarr image.
 
     Returns
@@ -51,29 +53,68 @@ def open_zarr(path: Path) -> tuple[Any, str | None, float | None]:
         Read whole, or a Dask array where it is large.
     str or None
         A letter for each axis, where they have names.
-    float or None
-        Pixel size in Angstrom.
+    dict
+        Angstrom of a pixel along ``x``, ``y`` and ``z``, as far as the file says.
 
     Raises
     ------
     InputError
-        If there is nothing, or no array of numbers, or one that leads out of its folder.
+        If there is nothing, or no array of numbers, or several images, or one that leads out of
+        its folder.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     with reading(path, "a Zarr array or an OME-Zarr image"):
         node = zarr.open(_Folder(path, read_only=True), mode="r")
-        if isinstance(node, zarr.Array):
-            return _pixels(path, node), None, None
-        attributes: dict[str, Any] = dict(node.attrs)
-        image = attributes.get("ome", attributes)["multiscales"][0]
+        for _ in range(_DEPTH):
+            if isinstance(node, zarr.Array):
+                return _pixels(path, node), None, {}
+            attributes: dict[str, Any] = dict(node.attrs)
+            described = attributes.get("ome", attributes)
+            if "multiscales" in described:
+                break
+            node = node[_only_member(path, node, described)]
+        image = described["multiscales"][0]
         level = image["datasets"][0]
         array = node[level["path"]]
         axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
-        scales = [t["scale"] for t in level.get("coordinateTransformations", []) if "scale" in t]
-        pixel_size = in_angstrom(scales[0][-1], axes[-1].get("unit")) if scales else None
         letters = "".join(str(axis["name"]).lower()[:1] for axis in axes)
-        return _pixels(path, array), letters, pixel_size
+        # Those of the image come on top of those of its level.
+        scale, known = np.ones(len(axes)), False
+        for one in (*_steps(level), *_steps(image)):
+            if "scale" in one:
+                scale, known = scale * np.asarray(one["scale"], np.float64), True
+        sizes = {
+            letter: size
+            for letter, axis, length in zip(letters, axes, scale.tolist(), strict=True)
+            if known and (size := in_angstrom(length, axis.get("unit"))) is not None
+        }
+        return _pixels(path, array), letters, sizes
+
+
+def _steps(part: dict[str, Any]) -> Any:
+    """The transformations of a level or of an image, first to last."""
+    return part.get("coordinateTransformations", ())
+
+
+def _only_member(path: Path, group: Any, described: dict[str, Any]) -> str:
+    """What a group that is no image holds, if that is one thing: a plate holds wells."""
+    if "plate" in described:
+        names, what = [str(well["path"]) for well in described["plate"]["wells"]], "wells"
+    elif "well" in described:
+        names, what = [str(image["path"]) for image in described["well"]["images"]], "images"
+    else:
+        names = [str(name) for name, _ in group.members() if name != "OME"]
+        what = "arrays or images"
+    names = sorted(names)
+    if len(names) == 1:
+        return names[0]
+    here = path / group.path
+    if not names:
+        raise InputError(f"{here} is not an OME-Zarr image: it is an empty group.")
+    few = ", ".join(str(here / name) for name in names[:3])
+    more = ", ..." if len(names) > 3 else ""
+    raise InputError(f"{here} holds {len(names)} {what}; name one of them: {few}{more}.")
 
 
 def _pixels(path: Path, array: Any) -> Any:

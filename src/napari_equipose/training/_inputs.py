@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import InputError
-from ..io import ImageFile, ParticleStack, read_ctf, read_image, read_stack, read_table
+from ..io import (
+    ImageFile,
+    ParticleStack,
+    check_square,
+    read_ctf,
+    read_image,
+    read_stack,
+    read_table,
+)
 from ._kinds import check_finds_in, check_kind, finding_in
 from ._prepare_run import PreparedRun, prepare_images, prepare_stack
 from ._prepare_volumes import prepare_volumes
@@ -48,6 +56,7 @@ def read_large_image(path: str | Path) -> ImageFile:
             f"{path} has shape {image.data.shape}; wanted one image (y, x), or (y, x, 3) in "
             "colour. A stack of boxes goes without --box-size, to train and to encode."
         )
+    check_square(image)
     return image
 
 
@@ -61,13 +70,14 @@ def read_volume(path: str | Path) -> ImageFile:
     """
     image = read_image(path)
     if image.axes == "nyx":  # planes that are not named, or an MRC file that says it wrongly
-        image = image._replace(axes="zyx")
+        image = image._replace(axes="zyx", spacing=None)  # z is not known
     if image.axes != "zyx":
         raise InputError(
             f"{path} has shape {image.data.shape}; this kind of model finds objects in volumes "
             f"(z, y, x), {finding_in(2)} in images. A stack of boxes goes without --box-size, to "
             "train and to encode."
         )
+    check_square(image)
     return image
 
 
