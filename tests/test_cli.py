@@ -86,7 +86,8 @@ def test_a_seed_repeats_a_model(work: Path, tmp_path: Path) -> None:
     digests = []
     for seed in (1, 1, 2):
         model = tmp_path / "m.safetensors"
-        succeed("train", work / "stack.npy", "-o", model, *short(1), "--seed", seed)
+        seeded = (*short(1), "--seed", seed, "--overwrite")
+        succeed("train", work / "stack.npy", "-o", model, *seeded)
         digests.append(load_model(model).digest)
     assert digests[0] == digests[1] != digests[2]
 

@@ -103,6 +103,9 @@ def align(
     resume: Annotated[
         bool, typer.Option("--resume", help="With --train: go on with a run that stopped.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --train: replace the model if there is one.")
+    ] = False,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -121,23 +124,27 @@ def align(
     from .. import inference, io
     from ..models import load_model
     from ..training import about
-    from ._align_files import Outputs
+    from ._align_files import Outputs, output_files
     from ._align_training import learn
-    from ._inputs import check_output, read_classes, tilt_settings
-    from ._train import read_settings
+    from ._inputs import read_classes, tilt_settings
+    from ._outputs import check_outputs
+    from ._train import model_outputs, read_settings
 
-    check_output(output, [".mrcs", ".mrc"])
-    check_output(poses, [".csv", ".star"])
-    if average is not None:
-        check_output(average, [".mrc"])
     given: dict[str, Any] = {
         "model": kind, "preset": preset, "content_dim": content_dim, "epochs": epochs,
         "minutes": minutes, "config": config, "resume": resume,
+        "overwrite": overwrite,
     }  # fmt: skip
     _check_training(train, given | {"set": settings})
     k, saved = read_classes(classes), None if train else load_model(model)
     dimensions = None if saved is None else max(saved.model.capabilities.dimensions)
     particles = io.read_stack(stack, dimensions=dimensions)
+    written = output_files(output, poses, average, place_back, k)
+    read = [stack, *particles.files, *filter(None, (place_back, config))]
+    if train:
+        check_outputs([*written, *model_outputs(model)], read)
+    else:
+        check_outputs(written, [model, *read])
     wedge, half = _wedges(particles, tilt_range, tilt_axis), io.read_halves(particles)
     with about(stack):
         refinement = _refinement(

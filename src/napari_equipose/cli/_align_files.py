@@ -3,17 +3,48 @@
 from collections.abc import Generator
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 
 from .. import io
 from ..geometry import InputError
 from ..inference import AlignedStack, Progress, place_back
+from ._outputs import Output
 
 if TYPE_CHECKING:
     from ..inference import Alignment, ClassAverage
     from ..io import ImageFile, ParticleStack
+
+
+_CLASSES = 100
+"""Averages whose names are kept free where their number is not known before the work."""
+
+
+def output_files(
+    aligned: Path,
+    poses: Path,
+    average: Path | None,
+    tomogram: Path | None,
+    classes: int | Literal["auto"] | None,
+) -> list[Output]:
+    """Name all that ``equipose align`` may write, for a look at it before the work."""
+    files = [Output("-o", aligned, (".mrcs", ".mrc")), Output("--poses", poses, (".csv", ".star"))]
+    if tomogram is not None:
+        files.append(Output("the placed averages", placed_of(aligned)))
+    if average is None:
+        return files
+    files.append(Output("--average", average, (".mrc",)))
+    many = classes if isinstance(classes, int) else _CLASSES
+    by_class = [_beside(average, f"class{label + 1}.mrc") for label in range(many)]
+    endings = ("half1.mrc", "half2.mrc", "fsc.csv", "frc.csv")
+    beside = [_beside(one, ending) for one in (average, *by_class) for ending in endings]
+    return files + [Output("beside --average,", path) for path in by_class + beside]
+
+
+def placed_of(aligned: Path) -> Path:
+    """The volume of averages at their places, by the name of the aligned stack."""
+    return _beside(aligned, "placed.mrc")
 
 
 class Outputs(NamedTuple):
@@ -50,7 +81,7 @@ class Outputs(NamedTuple):
     @property
     def placed(self) -> Path:
         """The volume of averages at their places."""
-        return self.aligned.with_name(f"{self.aligned.stem}_placed.mrc")
+        return placed_of(self.aligned)
 
     def write_all(self, found: "Alignment") -> Generator[Progress, None, None]:
         """Write all, the aligned stack, which takes longest, last."""

@@ -23,7 +23,8 @@ def learn(
         The file to write.
     stack : Path
     options : dict
-        Of a training run, by name, with ``config`` and ``resume``; None where not given.
+        Of a training run, by name, with ``config``, ``resume`` and ``overwrite``; None where not
+        given.
     settings : dict
         Fields of the configurations, by name.
     display : Display
@@ -31,10 +32,10 @@ def learn(
     from .. import training
     from ..geometry import InputError
     from ..models import choose_device
-    from ._inputs import check_output
+    from ._outputs import check_new_model
 
-    check_output(model, [".safetensors"])
     config, resume = options.pop("config"), options.pop("resume")
+    check_new_model(model, resume=resume, overwrite=options.pop("overwrite"))
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"images": (str(stack),), "output": str(model)}
     if resume and config is None:

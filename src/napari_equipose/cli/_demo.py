@@ -16,6 +16,9 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="What it makes goes there.")
     ] = Path("equipose-demo"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier demo left in FOLDER.")
+    ] = False,
     gui: Annotated[bool, typer.Option("--gui", help="Show the result in napari.")] = False,
     minutes: Annotated[float, typer.Option(help="Train for at most so many.")] = 2.5,
     device: Device = "auto",
@@ -29,11 +32,17 @@ def demo(
     the objects, the objects aligned, their average, and a picture.
     """
     from ..geometry import InputError
-    from ._demo_run import run_demo
+    from ._demo_run import demo_files, run_demo
     from ._gui import load_napari, show_objects
+    from ._outputs import Output, check_outputs
 
     if output.exists() and not output.is_dir():
         raise InputError(f"-o {output} is a file; name a folder.")
+    files = demo_files(output).values()
+    check_outputs([Output("-o", path) for path in files])
+    there = [path for path in files if path.exists()]
+    if there and not overwrite:
+        raise InputError(f"{there[0]} exists: name another folder with -o, or add --overwrite.")
     if gui:
         load_napari()  # before the minutes it takes to have something to show
     display = Display(quiet=quiet, as_json=as_json)

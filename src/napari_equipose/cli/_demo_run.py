@@ -44,6 +44,17 @@ class DemoResult(NamedTuple):
     metadata: dict[str, Any]
 
 
+def demo_files(output: Path) -> dict[str, Path]:
+    """Say what each file is that the demo writes into a folder."""
+    return {
+        "the trained model": output / "model.safetensors",
+        "position, rotation, score and content of each object": output / "objects.csv",
+        "the objects, cut out and turned to rest": output / "aligned.mrcs",
+        "their average": output / "average.mrc",
+        "the image with every object and its direction": output / "overlay.png",
+    }
+
+
 def run_demo(
     output: Path, *, minutes: float = 2.5, device: str = "auto", seed: int = 0
 ) -> Generator[Progress | StepReport | EpochReport | Notice, None, DemoResult]:
@@ -69,13 +80,7 @@ def run_demo(
     """
     path = sample_path(IMAGE)
     image = io.read_image(path).data
-    files = {
-        "the trained model": output / "model.safetensors",
-        "position, rotation, score and content of each object": output / "objects.csv",
-        "the objects, cut out and turned to rest": output / "aligned.mrcs",
-        "their average": output / "average.mrc",
-        "the image with every object and its direction": output / "overlay.png",
-    }
+    files = demo_files(output)
     model_file, table_file, aligned_file, average_file, overlay_file = files.values()
     yield Progress(0, 1, "proposing candidates")
     run = TrainingRun(

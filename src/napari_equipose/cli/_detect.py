@@ -64,8 +64,10 @@ def detect(
     from ..models import load_model
     from ..training import about, read_large_image, read_volume
     from ._inputs import read_classes, tilt_settings
+    from ._outputs import Output, check_outputs
 
     tables = table_paths(images, output, table_format)
+    check_outputs([Output("-o", table) for table in tables], [model, *images])
     k, tilts = read_classes(classes), tilt_settings(tilt_range, tilt_axis)
     saved = load_model(model)
     config = inference.DetectionConfig()
@@ -146,6 +148,11 @@ def table_paths(images: list[Path], output: Path, table_format: str | None) -> l
         if output.is_dir():
             raise InputError(f"-o {output} is a folder; name the table to write in it.")
         return [output]
+    if suffix in SUFFIXES and not output.is_dir():
+        raise InputError(
+            f"-o {output} names one table, and there are {len(images)} images: name a folder for "
+            "their tables."
+        )
     if suffix in TABLE_SUFFIXES and suffix not in SUFFIXES:
         raise InputError(f"-o {output}: tables are written as {' or '.join(SUFFIXES)}.")
     if output.exists() and not output.is_dir():

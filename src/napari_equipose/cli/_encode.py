@@ -28,12 +28,13 @@ def encode(
     from .. import inference, io
     from ..models import load_model
     from ..training import about
-    from ._inputs import check_output, read_classes
+    from ._inputs import read_classes
+    from ._outputs import Output, check_outputs
 
-    check_output(output, [".csv", ".star"])
     k = read_classes(classes)
     saved = load_model(model)
     stack = io.read_stack(images, dimensions=max(saved.model.capabilities.dimensions))
+    check_outputs([Output("-o", output, (".csv", ".star"))], [model, images, *stack.files])
     display = Display(quiet=quiet, as_json=as_json)
     with about(images):
         job = inference.encode(saved, stack.images, device=device)  # type: ignore[arg-type]

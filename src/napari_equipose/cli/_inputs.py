@@ -1,25 +1,9 @@
 """Files and options that need a look before a command begins."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 from ..geometry import InputError, MissingWedge
-
-
-def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse an output of another suffix, or where nothing can be written, before the work.
-
-    Raises
-    ------
-    InputError
-    """
-    if path.suffix.lower() not in suffixes:
-        raise InputError(f"-o {path}: the name must end in {' or '.join(suffixes)}.")
-    if path.is_dir():
-        raise InputError(f"-o {path} is a folder; name the file to write in it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def read_classes(text: str | None) -> int | Literal["auto"] | None:

@@ -69,6 +69,10 @@ def subtomograms(
         tilt_axis=tilt_axis,  # type: ignore[arg-type]
         defocus=defocus,
     )
+    files = {"subtomograms.mrcs", "subtomograms.star", "truth.csv"}
+    if separate:  # numbered, as a map may be that was made before
+        files = files - {"subtomograms.mrcs"} | {f"subtomograms/{path.name}" for path in maps}
+    _check_folder(output, maps, *sorted(files))
     display = Display(quiet=quiet, as_json=as_json)
     read = [_read_map(path, pixel_size) for path in maps]
     made = simulate_subtomograms(read, np.random.default_rng(seed), config)
@@ -123,6 +127,7 @@ def tomogram(
         tilt_axis=tilt_axis,  # type: ignore[arg-type]
         defocus=defocus,
     )
+    _check_folder(output, maps, "tomogram.mrc", "truth.star", "truth.csv")
     display = Display(quiet=quiet, as_json=as_json)
     read = [_read_map(path, pixel_size) for path in maps]
     made = simulate_tomogram(read, np.random.default_rng(seed), shape, config)
@@ -137,6 +142,13 @@ def tomogram(
     io.write_table(output / "truth.csv", table)
     values = {"tomogram": str(volume), "truth": str(output / "truth.csv"), "n": len(table)}
     display.result(f"{volume}: {len(table)} copies of {', '.join(names)}", values)
+
+
+def _check_folder(folder: Path, maps: list[Path], *names: str) -> None:
+    """Refuse a folder that can't be written in, or where a map would be replaced."""
+    from ._outputs import Output, check_outputs
+
+    check_outputs([Output("-o", folder / name) for name in names], maps)
 
 
 def _read_map(path: Path, pixel_size: float) -> "DensityMap":

@@ -11,6 +11,7 @@ from ._show import Display
 
 if TYPE_CHECKING:
     from ..training import TrainingRun
+    from ._outputs import Output
 
 
 def train(
@@ -95,6 +96,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that stopped.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model file if there is one.")
+    ] = False,
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps.")
     ] = None,
@@ -109,12 +113,14 @@ def train(
     Writes the model file M.safetensors, always the best so far, M.log.csv with one row an epoch,
     and the folder M.run with all that is needed to go on or to do it again: after an interrupt
     'equipose train -o M.safetensors --resume' goes on, and 'equipose train --config
-    M.run/run.json' repeats the run.
+    M.run/run.json -o NEW.safetensors' repeats the run. A model that is there is not replaced
+    unless --overwrite is given.
     """
     from .. import training
     from ..geometry import InputError
     from ..models import choose_device
     from ._inputs import tilt_settings
+    from ._outputs import Output, check_new_model, check_outputs
 
     options: dict[str, Any] = {
         "images": tuple(map(str, images)) if images else None,
@@ -142,7 +148,13 @@ def train(
     else:
         run = training.read_run(config)
         run = replace(run, **options, settings={**run.settings, **more})
-    target = _check_names(run)
+    _check_names(run)
+    target = Path(run.output)
+    written = model_outputs(target)
+    if save_config is not None:
+        written.append(Output("--save-config", save_config))
+    check_outputs(written, [*_read_by(run), *([config] if config else [])])
+    check_new_model(target, resume=resume, overwrite=overwrite)
     choose_device(run.device)
     if save_config is not None:
         training.write_run(save_config, run)
@@ -177,10 +189,27 @@ def read_settings(texts: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in (text.split("=", 1) for text in texts)}
 
 
-def _check_names(run: "TrainingRun") -> Path:
-    """Refuse a run without images or output, before anything is read; return the output."""
+def model_outputs(model: Path) -> "list[Output]":
+    """Name what a training writes anew: the model, the log of its epochs, and a few boxes."""
+    from ..training import RunFolder
+    from ._outputs import Output
+
+    beside = (model.with_name(f"{model.stem}.log.csv"), RunFolder.of(model).examples)
+    return [Output("-o", model, (".safetensors",)), *(Output("beside -o,", p) for p in beside)]
+
+
+def _read_by(run: "TrainingRun") -> list[Path]:
+    """Files that a run reads, with those that a STAR file names."""
+    from .. import io
+
+    files = [Path(name) for name in (*run.images, run.positions, run.targets) if name]
+    stacks = [file for file in files if file.suffix.lower() == ".star" and run.box_size is None]
+    return [*files, *(one for stack in stacks for one in io.read_stack(stack).files)]
+
+
+def _check_names(run: "TrainingRun") -> None:
+    """Refuse a run without images or output, before anything is read."""
     from ..geometry import InputError
-    from ._inputs import check_output
 
     if not run.images:
         raise InputError("no images: name a stack of boxes, or large images with --box-size.")
@@ -191,6 +220,3 @@ def _check_names(run: "TrainingRun") -> Path:
             f"{len(run.images)} files: to train on several large images give --box-size; "
             "boxes come as one stack."
         )
-    target = Path(run.output)
-    check_output(target, [".safetensors"])
-    return target

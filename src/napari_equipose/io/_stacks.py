@@ -56,6 +56,8 @@ class ParticleStack(NamedTuple):
     """Every column of the STAR file, one row an image; None for other files."""
     optics: pd.DataFrame | None = None
     """The optics groups of the STAR file, RELION 3.1 and later."""
+    files: tuple[Path, ...] = ()
+    """The files that the STAR file names; none for other files."""
 
 
 class GatheredStack:
@@ -192,7 +194,8 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
     if axes is None:
         raise InputError(f"{path} names stacks of {shape}; a particle is an image or a volume.")
     pixel_size = common_pixel_size(path, pixel_sizes(star)) or opened[0].pixel_size
-    return ParticleStack(images, axes, pixel_size, path, star.particles, star.optics)
+    files = tuple(file for file in found if file is not None)
+    return ParticleStack(images, axes, pixel_size, path, star.particles, star.optics, files)
 
 
 def _check_found(star: Path, names: list[str], found: list[Path | None]) -> None:
