@@ -12,7 +12,7 @@ SCREEN := $(if $(DISPLAY),,xvfb-run --auto-servernum --server-args="-screen 0 16
 
 .PHONY: demo test lint
 demo: $(READY)
-	$(BIN)/equipose demo -o demo-output
+	$(BIN)/equipose demo -o demo-output --overwrite
 
 test: lint
 	tools/system-packages gui

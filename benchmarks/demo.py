@@ -39,9 +39,9 @@ TOLERANCE = 10.0
 
 def run_command(output: Path, options: list[str]) -> tuple[float, float]:
     """Run the command; return its wall time in seconds and its peak memory in GB."""
-    command = [str(Path(sys.executable).with_name("equipose")), "demo", "-o", str(output)]
+    command = [str(Path(sys.executable).with_name("equipose")), "demo", "--overwrite", "-o"]
     began = time.perf_counter()
-    process = subprocess.Popen([*command, *options])
+    process = subprocess.Popen([*command, str(output), *options])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:

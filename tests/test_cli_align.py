@@ -419,7 +419,9 @@ def test_a_model_learnt_first_is_that_of_train(work: Path, tmp_path: Path) -> No
     pd.testing.assert_frame_equal(read_table(tmp_path / "a.csv"), read_table(tmp_path / "b.csv"))
     np.testing.assert_array_equal(*(read_image(tmp_path / f"{n}.mrcs").data for n in "ab"))
     again = [both, images, "-o", *second, "--device", "cpu"]
-    succeed("align", *again, "--train", "--resume", "--epochs", 2)  # with the seed it had
+    assert "nothing to resume" in refuse("align", *again, "--train", "--resume", "--epochs", 2)
+    repeat = ("--config", tmp_path / "both.run" / "run.json", "--epochs", 2, "--overwrite")
+    succeed("align", *again, "--train", *repeat)  # with the seed it had
     assert load_model(both).record["training"]["seed"] == 3
     assert list(pd.read_csv(tmp_path / "both.log.csv")["epoch"]) == [1, 2]
 

@@ -119,6 +119,7 @@ def test_a_star_file_may_say_the_tilt_range(work: Path, tmp_path: Path) -> None:
     assert (config.tilt_min_deg, config.tilt_max_deg, config.tilt_axis) == (-40, 55, "y")
     mixed = particles.assign(tilt_max=[50.0, *[55.0] * 9])
     write_star(tmp_path / "two.star", StarFile(mixed, star.optics))
+    model = tmp_path / "two.safetensors"
     said = refuse("train", tmp_path / "two.star", "-o", model, *SHORT)
     assert "say 2 tilt ranges" in said
     succeed("train", tmp_path / "two.star", "-o", model, *SHORT, "--tilt-range", -40, 50)
