@@ -86,6 +86,10 @@ def test_mistakes_are_told_in_a_line(poses: Path) -> None:
     table[["opening"]].rename(columns={"opening": "a"}).to_csv(poses / "other.csv", index=False)
     (poses / "note.txt").write_text("hello")
     assert f"{N} rows and TRUTH has {N - 1}" in refuse("evaluate", found, poses / "short.csv")
+    words = poses / "words.csv"
+    table.assign(rotation=["north", *table["rotation"][1:]]).to_csv(words, index=False)
+    said = refuse("evaluate", found, words)
+    assert "TRUTH, row 1, column rotation: 'north' is no number" in said and str(words) in said
     assert "nothing in common" in refuse("evaluate", poses / "other.csv", poses / "other.csv")
     assert "does not exist" in refuse("evaluate", found, poses / "none.csv")
     assert "note.txt" in refuse("evaluate", found, poses / "note.txt")
@@ -95,3 +99,21 @@ def test_mistakes_are_told_in_a_line(poses: Path) -> None:
 def test_help_lists_the_keys() -> None:
     text = run("evaluate", "--help").output
     assert all(name in text for name in [*MEASURES, "not_measured"])
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    places = np.random.default_rng(0).uniform(0, 1000, (2, 30, 2))
+    found, truth, swapped, bare = (tmp_path / f"{name}.csv" for name in "ftsb")
+
+    def write(path: Path, *names: str) -> None:
+        both = zip(names, places, strict=True)
+        pd.concat([pick_table(*pair) for pair in both]).to_csv(path, index=False)
+
+    write(found, "A/mic1.mrc", "B/mic1.mrc")
+    write(truth, "/data/A/mic1.tif", "/data/B/mic1.tif")
+    write(swapped, "/data/B/mic1.mrc", "/data/A/mic1.mrc")
+    write(bare, "mic1.mrc", "other/mic1.mrc")
+    assert json.loads(succeed("evaluate", found, truth).stdout)["f1"] == 1
+    assert json.loads(succeed("evaluate", found, swapped).stdout)["f1"] < 0.2
+    said = refuse("evaluate", found, bare)
+    assert "'mic1.mrc' of one table may be 'A/mic1.mrc' or 'B/mic1.mrc'" in said

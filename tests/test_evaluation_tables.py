@@ -19,6 +19,7 @@ from napari_equipose.evaluation import (
     reconstruction_error,
     turning_rmse,
 )
+from napari_equipose.evaluation._image_names import image_keys
 from napari_equipose.geometry import InputError, Poses, apply_poses
 from napari_equipose.io import pick_table, pose_table
 from napari_equipose.models import LossTerms, Posterior
@@ -219,9 +220,9 @@ def test_what_is_no_number_is_not_measured() -> None:
     result = evaluate_tables(found, truth.assign(scale=2.0 + truth["hinge_deg"]))
     reasons = result["not_measured"]
     assert reasons["translation_correlation_y"] == (
-        "TABLE has empty or infinite cells in translation_y"
+        "TABLE has empty or infinite cells in translation_y, one in row 4"
     )
-    assert "empty" in reasons["rotation_error_deg"]
+    assert "empty" in reasons["rotation_error_deg"] and "row 6" in reasons["rotation_error_deg"]
     assert reasons["scale_correlation"] == "scale must be positive"
     assert np.isfinite([v for v in result.values() if isinstance(v, float)]).all()
 
@@ -326,3 +327,32 @@ def test_tables_that_do_not_belong_together_are_refused() -> None:
         evaluate_tables(scene("a", 0), truth)
     with pytest.raises(InputError, match="TRUTH of volumes"):
         evaluate_tables(found, truth.assign(translation_z=0.0))
+
+
+@pytest.mark.parametrize(
+    ("found", "truth", "pairs"),
+    [
+        (["a.mrc", "b.mrc"], ["/x/b.tif", "/y/a"], {"a.mrc": "/y/a", "b.mrc": "/x/b.tif"}),
+        (["A/a.mrc", "B/a.mrc"], ["B/a.mrc"], {"B/a.mrc": "B/a.mrc"}),
+        (["A\\a.mrc", "B\\a.mrc"], ["./A/a.mrc"], {"A\\a.mrc": "./A/a.mrc"}),
+        (["A/x/a", "B/x/a"], ["q/B/x/a", "q/A/x/a"], {"A/x/a": "q/A/x/a", "B/x/a": "q/B/x/a"}),
+        (["A/a.mrc", "A/a.tif"], ["A/a.tif"], {"A/a.tif": "A/a.tif"}),
+        (["./A/a", "A/a", "B/a"], ["A/a"], {"./A/a": "A/a", "A/a": "A/a"}),
+        (["A/a", "B/a"], ["C/a"], {}),
+        ([".mrc", "c"], ["c", ""], {"c": "c"}),
+    ],
+)
+def test_names_mean_one_image_by_what_tells_images_apart(
+    found: list[str], truth: list[str], pairs: dict[str, str]
+) -> None:
+    mine, theirs = image_keys(found, truth)
+    assert {a: b for a in mine for b in theirs if mine[a] == theirs[b]} == pairs
+
+
+def test_a_pick_or_an_object_without_a_place_is_told_by_its_row() -> None:
+    truth = pd.DataFrame({"image": "a", "y": [1.0, 2.0, np.nan], "x": 1.0})
+    found = pd.DataFrame({"image": "a", "y": [1.0], "x": [1.0], "score": [0.5]})
+    with pytest.raises(InputError, match=r"TRUTH, row 3 of 3: no place \(y, x"):
+        evaluate_tables(found, truth)
+    with pytest.raises(InputError, match="TABLE, row 3 of 3"):
+        evaluate_tables(truth, found)

@@ -40,11 +40,15 @@ def evaluate(
     """
     from .. import io
     from ..evaluation import evaluate_tables
+    from ..geometry import InputError
 
     found = io.read_columns(table)
     picks = {"y", "x"} <= set(found) and "translation_y" not in found
     true = io.read_columns(truth, "picks" if picks else "poses")
-    result = evaluate_tables(found, true, symmetry=symmetry, tolerance=tolerance)
+    try:
+        result = evaluate_tables(found, true, symmetry=symmetry, tolerance=tolerance)
+    except InputError as error:
+        raise InputError(f"{error} TABLE is {table}, TRUTH is {truth}.") from error
     result = {"table": str(table), "truth": str(truth), **result}
     if not as_json:
         typer.echo("\n".join(_lines(result)), err=True)

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ..geometry import InputError, MissingWedge
+from ..geometry import InputError, MissingWedge, check_limits
 
 
 def read_classes(text: str | None) -> int | Literal["auto"] | None:
@@ -18,9 +18,11 @@ def read_classes(text: str | None) -> int | Literal["auto"] | None:
         return None
     if text == "auto":
         return "auto"
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) >= 1):
         raise InputError(f"--classes must be a number of at least 1, or auto; got {text!r}.")
-    return int(text)
+    classes = int(text[:30])
+    check_limits({"classes": classes})
+    return classes
 
 
 def tilt_settings(tilt_range: tuple[float, float] | None, axis: str | None) -> dict[str, Any]:

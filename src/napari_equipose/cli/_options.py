@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", metavar="DEVICE")]
-Seed = Annotated[int, typer.Option(help="Of all that is random; on the CPU it repeats a run.")]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, max=2**32 - 1, help="Of all that is random; on the CPU it repeats a run."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
 TiltRange = Annotated[
     tuple[float, float] | None,

@@ -6,6 +6,8 @@ each class of objects (a gauge), and modulo the object's symmetry: ``fold`` is t
 rotations in a full turn that look alike.
 """
 
+from napari_equipose.geometry import symmetry_group
+
 from ._clusters import clustering_accuracy, label_accuracy
 from ._content import ContentScores, content_scores, factor_correlation
 from ._drawn import elbo_per_pixel, reconstruct, reconstruction_error
@@ -19,7 +21,7 @@ from ._poses import (
     rotation_resultant,
     translation_correlation,
 )
-from ._rotations import GeodesicErrors, geodesic_errors, symmetry_group
+from ._rotations import GeodesicErrors, geodesic_errors
 from ._table_measures import MEASURES
 from ._tables import evaluate_tables
 from ._turning import turning_rmse

@@ -12,6 +12,9 @@ from scipy.spatial import KDTree
 
 from napari_equipose.geometry import InputError
 
+_MOST_PAIRS = 20_000_000
+_MOST_CHOICES = 50_000_000  # of the matrix in which pairs are chosen
+
 
 class Matches(NamedTuple):
     """Pairs of a pick and a true object."""
@@ -163,7 +166,14 @@ def _pairs(
     empty = Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     if not n or not m:
         return empty, n, m
-    close = KDTree(objects).query_ball_point(picks, tolerance)
+    tree = KDTree(objects)
+    n_pairs = tree.count_neighbors(KDTree(picks), tolerance)
+    if n_pairs > _MOST_PAIRS:
+        raise InputError(
+            f"within a tolerance of {tolerance:g} pixels each pick is near {n_pairs / n:.0f} "
+            "objects: give a tolerance smaller than the objects."
+        )
+    close = tree.query_ball_point(picks, tolerance)
     first = np.repeat(np.arange(n), [len(c) for c in close])
     if not len(first):
         return empty, n, m
@@ -179,6 +189,11 @@ def _assign(
     _, row = np.unique(near.found[members], return_inverse=True)
     _, column = np.unique(near.truth[members], return_inverse=True)
     shape = (row.max() + 1, column.max() + 1)
+    if shape[0] * shape[1] > _MOST_CHOICES:
+        raise InputError(
+            f"a tolerance of {tolerance:g} pixels joins {shape[0]} picks and {shape[1]} objects: "
+            "give a tolerance smaller than the objects."
+        )
     # No sum of distances outweighs one pair more.
     apart = (tolerance + 1) * (min(shape) + 1)
     cost = np.full(shape, apart, float)

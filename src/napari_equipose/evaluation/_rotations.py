@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from napari_equipose.geometry import InputError
+from napari_equipose.geometry import InputError, symmetry_group
 
 Array = npt.NDArray[np.float64]
 
@@ -20,25 +20,6 @@ class GeodesicErrors(NamedTuple):
     degrees: Array  # (n,), in [0, 180]
     median: float
     """In degrees; guessing gives 126.5 where nothing looks alike."""
-
-
-def symmetry_group(name: str) -> Rotation:
-    """Rotations under which an object of a symmetry looks the same.
-
-    Parameters
-    ----------
-    name : str
-        C1, C2, ..., D2, D3, ..., T, O or I; the axis of C and D is z.
-
-    Raises
-    ------
-    InputError
-        If there is no such group.
-    """
-    try:
-        return Rotation.create_group(name.upper())
-    except ValueError as error:
-        raise InputError(f"a symmetry is C1, C2, ..., D2, ..., T, O or I, got {name!r}.") from error
 
 
 def geodesic_errors(
@@ -57,7 +38,7 @@ def geodesic_errors(
     predicted, true : array_like, shape (n, 3, 3)
         Rotation matrices on columns (z, y, x).
     symmetry : str
-        Of the object in its true canonical frame, see `symmetry_group`.
+        Of the object in its true canonical frame, see `geometry.symmetry_group`.
     groups : array_like, shape (n,), optional
         Objects of one canonical frame share a value (their structure, say).
 

@@ -251,8 +251,10 @@ def filled(table: pd.DataFrame, name: str, which: str) -> "pd.Series[Any]":
         raise InputError("no pick is near an object")
     if name not in table or not table[name].notna().any():
         raise InputError(f"{which} has no {name}")
-    if table[name].isin([np.inf, -np.inf]).any() or table[name].isna().any():
-        raise InputError(f"{which} has empty or infinite cells in {name}")
+    bad = (table[name].isin([np.inf, -np.inf]) | table[name].isna()).to_numpy()
+    if bad.any():
+        row = table.index[bad][0] + 1
+        raise InputError(f"{which} has empty or infinite cells in {name}, one in row {row}")
     return table[name]
 
 

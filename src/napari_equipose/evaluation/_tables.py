@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_equipose.geometry import InputError
+from napari_equipose.geometry import InputError, symmetry_group
 
+from ._image_names import image_keys
 from ._picks import average_precision, best_f1, match_picks, pick_scores
-from ._rotations import symmetry_group
 from ._table_measures import AXES, MEASURES, PICK_MEASURES, Measured, filled, measure_objects
 from ._truth_columns import with_our_names
 
@@ -100,8 +100,8 @@ def _by_index(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[pd.DataFrame, p
             raise InputError(f"{name} must have every index once, to tell which row is which.")
     if set(found["index"]) != set(truth["index"]):
         raise InputError("TABLE and TRUTH have different indices: give the tables of one stack.")
-    truth = truth.set_index("index").loc[found["index"]].reset_index()
-    return found.reset_index(drop=True), truth
+    row = pd.Series(truth.index, index=truth["index"])
+    return found, truth.loc[row.loc[found["index"]]]
 
 
 def _matched(
@@ -118,7 +118,7 @@ def _matched(
             f"TABLE is of picks, and TRUTH has no column {' and no '.join(missing)}; it has "
             f"{', '.join(map(str, truth))}."
         )
-    places, objects = found[[*axes]].to_numpy(float), truth[[*axes]].to_numpy(float)
+    places, objects = _places(found, axes, "TABLE"), _places(truth, axes, "TRUTH")
     near = (*_told_apart(found, truth, places, objects, tolerance), tolerance)
     pairs, scores = match_picks(*near), pick_scores(*near)
     values = {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
@@ -136,9 +136,19 @@ def _matched(
 
     measured.without(["best_f1_threshold"], "no pick is near an object")
     measured.add(["best_f1", "best_f1_threshold", "average_precision"], ranked)
-    rows = ((found, pairs.found), (truth, pairs.truth))
-    kept = [table.iloc[which].reset_index(drop=True) for table, which in rows]
-    return kept[0], kept[1]
+    return found.iloc[pairs.found], truth.iloc[pairs.truth]
+
+
+def _places(table: pd.DataFrame, axes: tuple[str, ...], which: str) -> npt.NDArray[np.float64]:
+    """Return the coordinates of all rows, which all must have."""
+    places = table[[*axes]].to_numpy(float)
+    bad = ~np.isfinite(places).all(1)
+    if bad.any():
+        raise InputError(
+            f"{which}, row {int(bad.argmax()) + 1} of {len(table)}: no place ({', '.join(axes)} "
+            f"empty or infinite), as in {int(bad.sum())} of its rows; remove or fill them."
+        )
+    return places
 
 
 def _told_apart(
@@ -151,14 +161,12 @@ def _told_apart(
     """Add a coordinate that keeps images apart, where both tables are of several."""
     if any("image" not in t or t["image"].isin(["", np.nan]).all() for t in (found, truth)):
         return places, objects
-    # a path or a suffix more does not make it another image
-    names = [
-        table["image"].astype("str").str.extract(r"([^/\\]*?)(?:\.\w+)?$")[0]
-        for table in (found, truth)
-    ]
-    if max(name.nunique() for name in names) < 2:
+    names = [table["image"].astype("str") for table in (found, truth)]
+    keys = image_keys(names[0].unique(), names[1].unique())
+    if max(len(set(mine.values())) for mine in keys) < 2:
         return places, objects
-    codes, _ = pd.factorize(pd.concat(names, ignore_index=True))
+    joined = [name.map(mine) for name, mine in zip(names, keys, strict=True)]
+    codes, _ = pd.factorize(pd.concat(joined, ignore_index=True))
     level = codes * 10.0 * (tolerance + 1)
     return (
         np.column_stack((places, level[: len(found)])),

@@ -32,6 +32,7 @@ def with_our_names(table: pd.DataFrame, which: str) -> pd.DataFrame:
     InputError
         If such a column holds something else.
     """
+    table = table.reset_index(drop=True)  # rows are numbered as in their file from here on
     table = table.rename(columns={old: new for old, new in _SYNONYMS.items() if new not in table})
     for name, turn in _TURNED.items():
         if name in table and "rotation" not in table:
@@ -66,4 +67,8 @@ def _numbers(table: pd.DataFrame, name: str, which: str) -> "pd.Series[Any]":
     try:
         return pd.to_numeric(table[name])
     except (ValueError, TypeError) as error:
-        raise InputError(f"{which}, column {name}: {error}.") from error
+        bad = (pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()).to_numpy()
+        row = int(bad.argmax())
+        raise InputError(
+            f"{which}, row {row + 1}, column {name}: {table[name].iloc[row]!r} is no number."
+        ) from error

@@ -25,6 +25,7 @@ from ._errors import InputError, as_numbers, check_array, check_type
 from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
 from ._grids import box_centre, centred_grid
 from ._lie_groups import GROUPS, Similarity, exponential_map, group_size
+from ._limits import MAX_VALUES, check_limits, check_voxels, symmetry_group
 from ._poses import Poses, rotation_matrix_2d, wrap_angle
 from ._poses3d import Poses3D
 from ._resampling import apply_poses, fourier_crop, remove_poses, resample
@@ -40,6 +41,7 @@ from ._wedge import MissingWedge, fourier_ball, fourier_grid
 
 __all__ = [
     "GROUPS",
+    "MAX_VALUES",
     "ContrastTransfer",
     "InputError",
     "MissingWedge",
@@ -51,7 +53,9 @@ __all__ = [
     "box_centre",
     "centred_grid",
     "check_array",
+    "check_limits",
     "check_type",
+    "check_voxels",
     "exponential_map",
     "extract_boxes",
     "extract_cubes",
@@ -71,5 +75,6 @@ __all__ = [
     "smooth_ball_mask",
     "smooth_disc_mask",
     "swap_axis_order",
+    "symmetry_group",
     "wrap_angle",
 ]

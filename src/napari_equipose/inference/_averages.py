@@ -6,10 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ..geometry import InputError, MissingWedge, Poses3D, smooth_ball_mask, swap_axis_order
+from ..geometry import (
+    InputError,
+    MissingWedge,
+    Poses3D,
+    smooth_ball_mask,
+    swap_axis_order,
+    symmetry_group,
+)
 from ._progress import Progress
 from ._spectra import (
     Coefficients,
@@ -61,12 +67,7 @@ def check_frame(
             f"the radius of the mask must be from 2 voxels to half the box ({size / 2:g}), "
             f"got {mask_radius:g}."
         )
-    try:
-        return np.asarray(Rotation.create_group(symmetry.upper()).as_matrix())
-    except ValueError as error:
-        raise InputError(
-            f"a symmetry is C1, C2, ..., D2, ..., T, O or I, got {symmetry!r}."
-        ) from error
+    return np.asarray(symmetry_group(symmetry).as_matrix())
 
 
 class Frame(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import InputError
+from ..geometry import InputError, check_limits
 
 ClusterMethod = Literal["ward", "k-means", "mixture", "hdbscan"]
 _MOST_FOR_WARD = 10_000  # its memory grows with the square: 0.4 GB for so many
@@ -74,6 +74,7 @@ def cluster(
         k = len(np.unique(suggested))
     if k < 1:
         raise InputError(f"the number of classes must be at least 1, or auto; got {k}.")
+    check_limits({"classes": k})
     if k > len(values):
         raise InputError(f"{len(values)} objects can't make {k} classes; ask for fewer.")
     if k == 1:

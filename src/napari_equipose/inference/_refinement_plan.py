@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..geometry import InputError, MissingWedge
+from ..geometry import InputError, MissingWedge, check_limits
 from ._fourier_shell import GOLD_STANDARD, ShellCorrelation
 from ._rotation_search import Found, Search, nearby_rotations, rotations_everywhere
 
@@ -41,6 +41,7 @@ class RefinementConfig:
     """Of the split into halves."""
 
     def __post_init__(self) -> None:
+        check_limits({"iterations": self.iterations, "max_shift": self.max_shift})
         if self.iterations < 1:
             raise InputError(f"iterations must be at least 1, got {self.iterations}.")
         if not 0 < self.angular_step_deg <= 60:

@@ -18,7 +18,7 @@ from ..geometry import InputError
 from ._interface import Model
 from ._kinds import ModelKind, kind_of, model_kind
 from ._normalisation import Normalisation
-from ._sizes import check_size
+from ._sizes import check_new, check_size
 
 _FORMAT = 1
 _METADATA = ("kind", "config", "normalisation", "record", "digest")
@@ -55,7 +55,9 @@ def build_model(kind: str, config: dict[str, Any]) -> Model:
         kind can't be loaded.
     """
     known = model_kind(kind)
-    model: Model = known.model(_configuration(kind, known, config))
+    made = _configuration(kind, known, config)
+    check_new(kind, known, made)
+    model: Model = known.model(made)
     return model
 
 

@@ -11,6 +11,8 @@ from ._kinds import ModelKind
 from ._target_vae_config import TargetVAEConfig
 
 _LARGEST_NUMBER = 2**16
+_MOST_NUMBERS = 2**29
+"""Of a network to be trained: 2 GiB, and four times that with its gradients and their moments."""
 _MOST_BYTES = 2**30
 """What a network may need beyond the numbers in its file: tables of places, filters turned."""
 
@@ -42,10 +44,8 @@ def check_size(
         raise misfit
     if isinstance(made, TargetVAEConfig):
         _check_parts(made, shapes, misfit)
-        needed = numbers_of_target_vae(made)
-    elif kind.numbers is not None:
-        needed = kind.numbers(made)
-    else:
+    needed = _numbers(kind, made)
+    if needed is None:
         try:
             with torch.device("meta"):
                 outline = kind.model(made)
@@ -55,6 +55,28 @@ def check_size(
     held = sum(map(prod, shapes.values()))
     if needed * 4 > 4 * held * 4 + _MOST_BYTES:
         raise misfit
+
+
+def check_new(name: str, kind: ModelKind, made: Any) -> None:
+    """Refuse to make a network that no machine could train.
+
+    Raises
+    ------
+    InputError
+    """
+    needed = _numbers(kind, made) or 0
+    if needed > _MOST_NUMBERS:
+        raise InputError(
+            f"a {name} model of these settings has {needed / 1e6:,.0f} million numbers, more than "
+            f"{_MOST_NUMBERS / 1e6:,.0f} million: make it smaller (content_dim, widths, box size)."
+        )
+
+
+def _numbers(kind: ModelKind, made: Any) -> int | None:
+    """How many numbers a network needs, where that is known without an outline of it."""
+    if isinstance(made, TargetVAEConfig):
+        return numbers_of_target_vae(made)
+    return None if kind.numbers is None else kind.numbers(made)
 
 
 def _check_parts(

@@ -15,6 +15,8 @@ from napari_equipose.geometry import (
     InputError,
     MissingWedge,
     Poses3D,
+    check_limits,
+    check_voxels,
     fourier_grid,
     resample,
     swap_axis_order,
@@ -58,6 +60,7 @@ class SubtomogramConfig:
     """Square Angstrom."""
 
     def __post_init__(self) -> None:
+        check_limits(vars(self))
         for name in ("n", "box_size", "pixel_size", "snr"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
@@ -118,6 +121,7 @@ def simulate_subtomograms(
     config = config or SubtomogramConfig()
     if not maps:
         raise InputError("there is no structure to simulate; give a map or a PDB file.")
+    check_voxels("boxes", config.n * len(maps), *[config.box_size] * 3)
     label = np.repeat(np.arange(len(maps)), config.n)
     turned = Rotation.random(len(label), random_state=rng).as_matrix()
     truth = SubtomogramTruth(

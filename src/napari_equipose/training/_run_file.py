@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from .._files import write_json
-from ..geometry import InputError
+from ..geometry import InputError, check_limits
 from ._kinds import changed, check_kind, check_learns_from, typed_settings
 from ._presets import Preset
 from ._training_config import TrainingConfig
@@ -76,6 +76,7 @@ class TrainingRun:
             object.__setattr__(self, "content_dim", kind.content_dim)
         object.__setattr__(self, "images", tuple(self.images))
         object.__setattr__(self, "settings", typed_settings(self.model, self.settings))
+        check_limits(vars(self) | self.settings)
 
     def configurations(
         self, *, box_size: int, channels: int, n_images: int, likelihood: str, dimensions: int = 2

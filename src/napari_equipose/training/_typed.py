@@ -42,6 +42,8 @@ def _to_bool(value: Any) -> bool | None:
 def _to_int(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
+    if isinstance(value, int):
+        return value
     try:
         number = float(value)
         return int(number) if number.is_integer() else None
@@ -52,7 +54,7 @@ def _to_int(value: Any) -> int | None:
 def _to_float(value: Any) -> float | None:
     try:
         return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
