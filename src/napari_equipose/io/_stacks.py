@@ -194,8 +194,8 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
     if axes is None:
         raise InputError(f"{path} names stacks of {shape}; a particle is an image or a volume.")
     pixel_size = common_pixel_size(path, pixel_sizes(star)) or opened[0].pixel_size
-    files = tuple(file for file in found if file is not None)
-    return ParticleStack(images, axes, pixel_size, path, star.particles, star.optics, files)
+    there = tuple(file for file in found if file is not None)
+    return ParticleStack(images, axes, pixel_size, path, star.particles, star.optics, there)
 
 
 def _check_found(star: Path, names: list[str], found: list[Path | None]) -> None:

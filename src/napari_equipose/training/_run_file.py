@@ -76,7 +76,7 @@ class TrainingRun:
             object.__setattr__(self, "content_dim", kind.content_dim)
         object.__setattr__(self, "images", tuple(self.images))
         object.__setattr__(self, "settings", typed_settings(self.model, self.settings))
-        check_limits(vars(self) | self.settings)
+        check_limits({**vars(self), **self.settings})
 
     def configurations(
         self, *, box_size: int, channels: int, n_images: int, likelihood: str, dimensions: int = 2
