@@ -125,6 +125,36 @@ def test_without_refinement_the_poses_are_those_of_the_model(made: Subtomograms)
     np.testing.assert_array_equal(whole.correlation.correlation, expected.correlation)
 
 
+def test_halves_are_independent_only_where_no_pose_comes_from_the_model(
+    made: Subtomograms,
+) -> None:
+    """And a class that is too small to be refined stays at the poses of the model."""
+    truth = true_poses(made)
+    one_each = Poses3D(truth.rotation[:, None], truth.translation[:, None])
+    few = torch.tensor([[1.0]] * 11 + [[-1.0]] * 5)
+    short = RefinementConfig(iterations=1, angular_step_deg=30.0)
+
+    def independent(**settings: Any) -> list[bool]:
+        saved = told(SPACE, truth, few, hypotheses=one_each)
+        seen: list[bool] = []
+
+        def look(step: object) -> None:
+            if isinstance(step, AlignmentUpdate):
+                seen.append(step.current.independent)
+
+        config = AlignConfig(refinement=short, **settings)
+        found = finish(align(saved, made.volumes, config), look)
+        told_of = [one.independent for one in found.averages]
+        assert set(seen) == set(told_of)  # also on the way
+        assert all(bool(one.caveat) != one.independent for one in found.averages)
+        return told_of
+
+    assert independent() == [True]  # auto searches everywhere
+    assert independent(search="local") == [False]
+    assert independent(refine=False) == [False]
+    assert independent(classes=2) == [True, False]
+
+
 def test_the_wedge_is_that_of_the_model_unless_another_is_given(made: Subtomograms) -> None:
     truth, config = true_poses(made), AlignConfig(refine=False)
     narrow = [MissingWedge(tilt_min_deg=-40.0 - row, tilt_max_deg=50.0) for row in range(16)]
@@ -163,7 +193,7 @@ def test_each_class_is_aligned_alone_and_a_small_one_stays_as_it_is() -> None:
     for rows in (slice(0, 10), slice(10, 15)):
         assert abs(2 * found.half[rows].sum() - len(found.half[rows])) <= 1
     (notice,) = (step for step in told_on_the_way if isinstance(step, Notice))
-    assert "class 2 has 5 particles, and refinement needs 8" in notice.message
+    assert "class 1 has 5 particles, and refinement needs 8" in notice.message
     poses = final(found)
     torch.testing.assert_close(part_of(poses, slice(10, 15)), part_of(start, slice(10, 15)))
     before, after = (
@@ -243,7 +273,7 @@ def test_images_come_to_rest_and_their_halves_are_compared_by_rings() -> None:
     np.testing.assert_allclose(whole.average, average(aligned), atol=1e-5)
     np.testing.assert_allclose(whole.halves[1], average(aligned[found.half == 1]), atol=1e-5)
     assert whole.correlation.correlation.shape == (15,)
-    assert whole.correlation.resolution() < 8
+    assert whole.correlation.resolution() < 8 and not whole.independent
     lost = truth._replace(rotation=truth.rotation + torch.linspace(0, 6, 30))
     blurred = finish(align(told(PLANE, lost), images)).averages[0]
     assert blurred.correlation.resolution() > whole.correlation.resolution()

@@ -128,7 +128,8 @@ def test_halves_and_their_correlation_stand_beside_the_average(done: Path) -> No
     whole = np.asarray(read_image(done / "avg.mrc").data)
     assert alike(np.mean(halves, 0), whole) > 0.99
     curve = pd.read_csv(done / "avg_fsc.csv")
-    assert list(curve) == ["frequency", "frequency_per_angstrom", "correlation"]
+    names = ["frequency", "frequency_per_angstrom", "correlation", "independent_halves"]
+    assert list(curve) == names and curve["independent_halves"].all()
     expected = inference.fourier_shell_correlation(*halves)
     np.testing.assert_allclose(curve["correlation"], expected.correlation, atol=1e-4)
     np.testing.assert_allclose(curve["frequency_per_angstrom"] * PIXEL_SIZE, curve["frequency"])
@@ -226,12 +227,31 @@ def test_each_class_has_an_average_of_its_own(work: Path, tmp_path: Path) -> Non
     )
     rows, told = pd.read_csv(tmp_path / "t.csv"), json.loads(said.stdout)["classes"]
     assert [one["n"] for one in told] == np.bincount(rows["class"]).tolist()
-    for number, one in enumerate(told, 1):
-        assert (one["class"], Path(one["average"]).name) == (number - 1, f"avg_class{number}.mrc")
+    for number, one in enumerate(told):
+        assert (one["class"], Path(one["average"]).name) == (number, f"avg_class{number}.mrc")
         for ending in ("", "_half1", "_half2"):
             assert (tmp_path / f"avg_class{number}{ending}.mrc").is_file()
         assert (tmp_path / f"avg_class{number}_fsc.csv").is_file()
     assert not (tmp_path / "avg.mrc").exists()
+
+
+def test_a_resolution_says_that_it_is_optimistic_where_the_halves_share_a_model(
+    work: Path, done: Path, tmp_path: Path
+) -> None:
+    """As by default with a model that began with structures that a search found."""
+    plain, searched = load_model(work / "whole.safetensors"), tmp_path / "searched.safetensors"
+    save_model(searched, plain.model, plain.normalisation, record={"structures": [[0.0]]})
+    command = aligning(searched, work / "whole" / "subtomograms.star", tmp_path)
+    for search, shared in (("auto", True), ("everywhere", False)):
+        more = ("--average", tmp_path / "avg.mrc", "--search", search)
+        words = succeed(*command, *more).stdout
+        (one,) = json.loads(succeed(*command, *more, "--json").stdout)["classes"]
+        curve = pd.read_csv(tmp_path / "avg_fsc.csv")
+        assert one["resolution_pixels"] is not None
+        assert ("both halves share one model" in words) == shared
+        assert ("both halves share one model" in one.get("caveat", "")) == shared
+        assert one["independent_halves"] != shared
+        assert (curve["independent_halves"] != shared).all()
 
 
 def test_averages_stand_in_the_tomogram_where_their_particles_were_cut(

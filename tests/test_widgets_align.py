@@ -13,10 +13,11 @@ from qtpy.QtWidgets import QWidget
 from scipy import ndimage
 from tiny import HARMONY, untrained_harmony
 
-from napari_equipose.inference import Progress
+from napari_equipose.inference import ClassAverage, Progress, ShellCorrelation
 from napari_equipose.models import load_model
 from napari_equipose.training import RunFolder, read_run, unfinished_run
 from napari_equipose.widgets._align_job import Clock
+from napari_equipose.widgets._align_view import AlignView, Stage
 from napari_equipose.widgets._models import shelf
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
@@ -124,6 +125,8 @@ def test_from_sample_subtomograms_to_the_aligned_layer_and_a_sharper_average(
     assert frequency[-1] == pytest.approx(1 / 16)  # Nyquist at 8 Angstrom
     assert correlation[1] > 0.9
     assert "12 particles; the halves agree up to" in child(panel, "resolution").text()
+    assert "optimistic" not in child(panel, "resolution").text()
+    assert averages.metadata["equipose"]["independent_halves"] == [True]
     assert not child(panel, "place_back").isVisibleTo(panel)
     slider = child(panel, "particle")
     assert (slider.minimum(), slider.maximum()) == (0, 11)
@@ -255,6 +258,22 @@ def test_points_on_a_tomogram_give_points_vectors_and_a_volume_put_back(
     np.testing.assert_allclose(
         np.corrcoef(placed.data.ravel(), volume.ravel())[0, 1], 0.8, atol=0.2
     )
+
+
+@pytest.mark.parametrize("independent", [True, False])
+def test_a_resolution_is_called_optimistic_where_the_halves_share_a_model(
+    qtbot, independent
+) -> None:
+    view = AlignView()
+    qtbot.addWidget(view)
+    view.begin((8.0, "angstrom"))
+    box, falling = noise(1)[0], ShellCorrelation(np.arange(9) / 16, np.linspace(1, -0.1, 9))
+    one = ClassAverage(3, 20, box, np.stack([box, box]), falling, independent)
+    view.show_stage(Stage(box, (one,), 3, True))
+    text = view.resolution.text()
+    assert text.startswith("20 particles; the halves agree up to")
+    assert ("optimistic: both halves share one model" in text) != independent
+    assert view.shown.currentText() == "class 3, 20 particles"  # the number in every table
 
 
 def test_images_are_aligned_as_well(viewer, qtbot, home) -> None:

@@ -30,8 +30,8 @@ def align(
         Path | None,
         typer.Option(
             metavar="AVG.mrc",
-            help="The average; of several classes AVG_class1.mrc, ... Beside each the averages of "
-            "its halves and their correlation (FSC, of images FRC) as CSV.",
+            help="The average; of several classes AVG_class0.mrc, AVG_class1.mrc, ... Beside each "
+            "the averages of its halves and their correlation (FSC, of images FRC) as CSV.",
         ),
     ] = None,
     place_back: Annotated[
@@ -116,7 +116,11 @@ def align(
     With --train the model is learnt from the stack first, as 'equipose train' does it.
 
     Poses are those that the model infers; those of volumes are refined against the averages of two
-    halves that are kept apart (rlnRandomSubset of a STAR file is kept to). What a tilt series does
+    halves (rlnRandomSubset of a STAR file is kept to). The halves are independent only where
+    volumes are refined from a search everywhere. Where the search starts at the model's poses
+    ('local', which 'auto' chooses for a model trained from initial structures), without refinement,
+    and for images, both halves share the model: their FSC or FRC is then optimistic, and the
+    report says so. What a tilt series does
     not measure does not count: by --tilt-range, the columns tilt_min and tilt_max of a STAR file,
     or else the range that the model was trained with. An interrupt keeps the poses and averages of
     the last iteration.
@@ -169,7 +173,7 @@ def align(
         if kept:
             outputs.write_poses(kept[-1].alignment)
             outputs.write_averages(kept[-1].alignment)
-            what = "" if kept[-1].alignment.label is None else f" of class {kept[-1].label + 1}"
+            what = "" if kept[-1].alignment.label is None else f" of class {kept[-1].label}"
             display.say(f"the poses after iteration {kept[-1].iteration}{what} are in {poses}")
         raise
     display.run(outputs.write_all(found), "writing")

@@ -131,6 +131,7 @@ class Outputs(NamedTuple):
             curve["correlation"] = one.correlation.correlation
             if pixel_size is not None:
                 curve.insert(1, "frequency_per_angstrom", curve["frequency"] / pixel_size)
+            curve["independent_halves"] = one.independent
             with io.atomic_path(_curve(path, one)) as temporary:
                 curve.to_csv(temporary, index=False, float_format="%.8g")
 
@@ -160,6 +161,9 @@ class Outputs(NamedTuple):
             entry: dict[str, Any] = {"class": None if found.label is None else one.label}
             entry |= {"n": one.n, "resolution_pixels": pixels if agree else None}
             entry["resolution"] = pixels * size if agree and size is not None else None
+            entry["independent_halves"] = one.independent
+            if agree and one.caveat:
+                entry["caveat"] = one.caveat
             if self.average is not None:
                 path = self._average_of(one, found)
                 entry |= {"average": str(path), "correlation": str(_curve(path, one))}
@@ -170,7 +174,7 @@ class Outputs(NamedTuple):
         """What is told in words, a line for each class."""
         lines = [f"{self.aligned}: {len(found.half)} particles aligned, poses in {self.poses}"]
         for one in found.averages:
-            name = "average" if found.label is None else f"class {one.label + 1}"
+            name = "average" if found.label is None else f"class {one.label}"
             lines.append(f"{name}: {one.n} particles, {self._resolution(one)}")
         return "\n".join(lines)
 
@@ -180,13 +184,14 @@ class Outputs(NamedTuple):
             return "its halves do not agree"
         size = self.stack.pixel_size
         detail = f"{pixels:.1f} pixels" if size is None else f"{pixels * size:.1f} Angstrom"
-        return f"its halves agree up to {detail} (0.143)"
+        text = f"its halves agree up to {detail} (0.143)"
+        return "; ".join(filter(None, (text, one.caveat)))
 
     def _average_of(self, one: "ClassAverage", found: "Alignment") -> Path:
         """The file of a class average; one alone has the name that was given."""
         assert self.average is not None
         alone = found.label is None or found.label.max() == 0
-        return self.average if alone else _beside(self.average, f"class{one.label + 1}.mrc")
+        return self.average if alone else _beside(self.average, f"class{one.label}.mrc")
 
 
 def _beside(path: Path, ending: str) -> Path:

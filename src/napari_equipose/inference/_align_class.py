@@ -45,7 +45,9 @@ class Stand:
         poses = Poses3D(*(torch.from_numpy(x[rows]) for x in (found.rotation, found.translation)))
         return ClassVolumes(Chosen(stack, rows), wedges_of(wedge, rows), self.half[rows], poses)
 
-    def take(self, name: int, found: Refinement, iteration: int) -> AlignmentUpdate:
+    def take(
+        self, name: int, found: Refinement, iteration: int, independent: bool = False
+    ) -> AlignmentUpdate:
         """Take what is said of a class after an iteration; tell how all stands."""
         rows, before = self.rows(name), self.encoding
         rotation, translation = before.rotation.copy(), before.translation.copy()
@@ -54,7 +56,8 @@ class Stand:
         if found.score.any():  # it has none before the first iteration
             score[rows] = found.score
         self.encoding = before._replace(rotation=rotation, translation=translation, score=score)
-        return self.show(name, iteration, found.average, found.halves, found.correlation)
+        shown = found.average, found.halves, found.correlation, independent
+        return self.show(name, iteration, *shown)
 
     def show(
         self,
@@ -63,10 +66,11 @@ class Stand:
         average: NDArray[np.float32],
         halves: NDArray[np.float32],
         correlation: ShellCorrelation,
+        independent: bool = False,
     ) -> AlignmentUpdate:
         """Take the average of a class; tell how all stands."""
         n = len(self.rows(name))
-        self._averages[name] = ClassAverage(name, n, average, halves, correlation)
+        self._averages[name] = ClassAverage(name, n, average, halves, correlation, independent)
         return AlignmentUpdate(name, iteration, self.alignment())
 
     def alignment(self) -> Alignment:
@@ -132,29 +136,30 @@ def align_volumes(
 ) -> Generator[Step, None, None]:
     """Refine the poses of a class, if that is wanted and it is large enough, and average it."""
     part, settings = stand.volumes(stack, wedge, name), config.refinement_of_volumes
+    independent = False
     if not config.refine:
         job = part.average(settings)
     elif not part.can_be_refined:
         yield Notice(
-            f"class {name + 1} has {len(part.half)} particles, and refinement needs "
+            f"class {name} has {len(part.half)} particles, and refinement needs "
             f"{LEAST_VOLUMES}, two in each half; it is averaged at the poses that the model infers."
         )
         job = part.average(settings)
     else:
-        start = None
+        start, independent = None, config.search != "local"
         if config.search == "local":
             start = yield from _propose(saved, part, device)
             start = yield from part.about_axes(start, settings)
         job = refine_step_by_step(part.stack, start, part.wedge, settings, part.half)
-    prefix, iteration = "" if stand.label is None else f"class {name + 1}, ", 0
+    prefix, iteration = "" if stand.label is None else f"class {name}, ", 0
     steps = Watched(job)
     for step in steps:
         if isinstance(step, Progress):
             yield step._replace(message=prefix + step.message)
         else:
-            yield stand.take(name, step, iteration)
+            yield stand.take(name, step, iteration, independent)
             iteration += 1
-    yield stand.take(name, steps.result, iteration)
+    yield stand.take(name, steps.result, iteration, independent)
 
 
 def average_images(

@@ -65,6 +65,14 @@ class ClassAverage(NamedTuple):
     """Shape (2, ...), the averages of both halves; zero where a half has no particle."""
     correlation: ShellCorrelation
     """Of the halves: by rings (FRC) of images, by shells (FSC) of volumes."""
+    independent: bool = False
+    """Whether each half found its poses by itself. Else all poses, or the start of their search,
+    come from one model, and the correlation is too high where noise was learned."""
+
+    @property
+    def caveat(self) -> str:
+        """What to say beside the resolution, if anything is to be said."""
+        return "" if self.independent else "optimistic: both halves share one model"
 
 
 class Alignment(NamedTuple):

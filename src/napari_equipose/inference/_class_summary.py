@@ -91,7 +91,7 @@ def _summarise(
         for step in jobs(boxes, stand, name, *more):
             last = isinstance(step, Progress) and step.done == step.total
             if isinstance(step, Progress) and (last or step.done % _EVERY == 0):
-                yield Progress(before + step.done, total, f"average of class {name + 1}")
+                yield Progress(before + step.done, total, f"average of class {name}")
         before += len(stand.rows(name))
     return list(stand.alignment().averages)
 

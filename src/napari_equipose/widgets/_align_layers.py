@@ -118,6 +118,7 @@ class AlignedLayers:
             "classes": [one.label for one in found],
             "particles": [one.n for one in found],
             "resolution_pixels": [one.correlation.resolution() for one in found],
+            "independent_halves": [one.independent for one in found],
         }
         return Image(
             data,

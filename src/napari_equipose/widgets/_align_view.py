@@ -56,12 +56,13 @@ class ShellCurve(pg.PlotWidget):
         return frequency, correlation
 
 
-def resolution_text(found: ShellCorrelation, voxel: tuple[float, str]) -> str:
-    """Say up to which detail the halves agree."""
-    detail, (length, unit) = found.resolution(), voxel
+def resolution_text(found: ClassAverage, voxel: tuple[float, str]) -> str:
+    """Say up to which detail the halves agree, and whether that is optimistic."""
+    detail, (length, unit) = found.correlation.resolution(), voxel
     if not np.isfinite(detail):
         return "the halves do not agree"
-    return f"the halves agree up to {detail * length:.3g} {unit} (0.143)"
+    text = f"the halves agree up to {detail * length:.3g} {unit} (0.143)"
+    return "; ".join(filter(None, (text, found.caveat)))
 
 
 class Stage(NamedTuple):
@@ -156,7 +157,7 @@ class AlignView(QWidget):
         self.shown.blockSignals(True)
         self.shown.clear()
         for one in stage.averages:
-            self.shown.addItem(f"class {one.label + 1}, {one.n} particles", one.label)
+            self.shown.addItem(f"class {one.label}, {one.n} particles", one.label)
         self.shown.value = stage.label if stage.label in labels else None
         self.shown.blockSignals(False)
         self._form.show_row(self._class_row, stage.classes)
@@ -178,9 +179,7 @@ class AlignView(QWidget):
         for one in found:
             self.average.show_pictures(grey_levels(sections(one.average)))
             self.curve.show_correlation(one.correlation, self._voxel, _is_volume(one.average))
-            self.resolution.setText(
-                f"{one.n} particles; {resolution_text(one.correlation, self._voxel)}"
-            )
+            self.resolution.setText(f"{one.n} particles; {resolution_text(one, self._voxel)}")
 
     def _draw_particle(self) -> None:
         if self._boxes is not None:

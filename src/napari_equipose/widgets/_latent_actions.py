@@ -202,6 +202,7 @@ def averages_of(
         "classes": [one.label for one in found],
         "particles": [one.n for one in found],
         "resolution_pixels": [one.correlation.resolution() for one in found],
+        "independent_halves": [one.independent for one in found],
     }
     return stack_of(data, voxel, dimensions, name, about | classes)
 

@@ -88,7 +88,8 @@ class ClassesPart(QWidget):
             f"{_NAME}table",
             "The classes: click one to select its objects, Ctrl or Shift for several. A double\n"
             "click on a number gives the class another; that of another class joins the two.\n"
-            "Detail is where the averages of two halves of a class cease to agree (0.143).",
+            "Detail is where the averages of two halves of a class cease to agree (0.143);\n"
+            "both halves share the model, so it is optimistic.",
         )
         self.merge = named(
             QPushButton("Join"), f"{_NAME}merge", "Make one class of those chosen in the table."

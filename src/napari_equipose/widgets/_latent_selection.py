@@ -161,7 +161,7 @@ class SelectionPart(QWidget):
         def add(found: list[ClassAverage]) -> None:
             layer = averages_of(found, voxel, name, about)
             self._panel.viewer.add_layer(layer)
-            text = resolution_text(found[0].correlation, voxel)
+            text = resolution_text(found[0], voxel)
             self._panel.show_progress(1, f"The average of {found[0].n} objects; {text}.")
 
         work = average_classes(lying, np.zeros(len(rows), np.int64))
