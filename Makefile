@@ -10,7 +10,7 @@ READY := $(VENV)/.napari-equipose-ready
 # A program that opens windows runs on a virtual screen where there is no other.
 SCREEN := $(if $(DISPLAY),,xvfb-run --auto-servernum --server-args="-screen 0 1600x1200x24")
 
-.PHONY: demo test lint
+.PHONY: demo test lint dist
 demo: $(READY)
 	$(BIN)/equipose demo -o demo-output --overwrite
 
@@ -24,6 +24,12 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate --imports napari.yaml
+
+# What would be uploaded, in dist/, checked as the index does it.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 # torch first and alone: a CPU build that is at hand then serves, and nothing fetches another.
 $(READY): pyproject.toml constraints.txt

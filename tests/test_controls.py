@@ -1,7 +1,6 @@
 """What holds for every panel of the manifest: names, tooltips, keys, a page of the manual."""
 
 import os
-from email.message import Message
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QKeySequence, QShortcut
 from qtpy.QtWidgets import QPushButton, QScrollBar, QWidget
 
-from napari_equipose.widgets import _help
 from napari_equipose.widgets._help import ManualWindow, page_url, show_page
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
@@ -180,19 +178,12 @@ def test_every_panel_has_a_page_of_the_manual(panel, qtbot) -> None:
     window.close()
 
 
-def test_the_manual_is_on_the_web_once_the_package_says_where(panel, monkeypatch) -> None:
+def test_links_of_the_manual_to_the_web_open_in_the_browser(panel, monkeypatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
-    monkeypatch.setattr(_help, "_documentation", lambda: "https://example.org/docs/")
     show_page("index.md#words", panel)
-    assert opened == ["https://example.org/docs/index.md#words"]
-    assert not panel.findChildren(ManualWindow)
-
-
-def test_the_place_on_the_web_is_read_from_the_metadata(monkeypatch) -> None:
-    about = Message()
-    about["Project-URL"] = "Source, https://example.org/code"
-    monkeypatch.setattr(_help, "metadata", lambda name: about)
-    assert _help._documentation.__wrapped__() is None
-    about["Project-URL"] = "Documentation, https://example.org/docs"
-    assert _help._documentation.__wrapped__() == "https://example.org/docs"
+    (window,) = panel.findChildren(ManualWindow)
+    window.browser._follow(QUrl("https://example.org/page"))
+    assert opened == ["https://example.org/page"]
+    assert window.browser.source().isLocalFile()
+    window.close()

@@ -1,8 +1,6 @@
-"""The manual, a button away: its pages on the web, or else those that came with the package."""
+"""The manual, a button away: the pages that came with the package, and so are of its version."""
 
 import re
-from functools import cache
-from importlib.metadata import metadata
 from pathlib import Path
 
 from qtpy.QtCore import Qt, QUrl
@@ -19,28 +17,12 @@ _PLACES = (
 
 
 def page_url(page: str) -> QUrl:
-    """Where a page of the manual stands, such as ``index.md#words``.
-
-    The folder of pages is the project's URL *Documentation* in the metadata of the package. Where
-    there is none, it is the pages that came with the package.
-    """
-    base = _documentation()
-    if base:
-        return QUrl(f"{base.rstrip('/')}/{page}")
+    """Where a page of the manual stands, such as ``index.md#words``."""
     path, _, heading = page.partition("#")
     folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
     url = QUrl.fromLocalFile(str(folder / path))
     url.setFragment(heading)
     return url
-
-
-@cache
-def _documentation() -> str | None:
-    for line in metadata("napari-equipose").get_all("Project-URL") or []:
-        label, _, url = str(line).partition(",")
-        if label.strip().lower() == "documentation":
-            return url.strip()
-    return None
 
 
 def help_button(page: str, name: str) -> QToolButton:
@@ -52,12 +34,8 @@ def help_button(page: str, name: str) -> QToolButton:
 
 
 def show_page(page: str, parent: QWidget) -> None:
-    """Show a page in the browser, or in a window of our own where it is a file."""
-    url = page_url(page)
-    if url.isLocalFile():
-        ManualWindow(parent).open_page(url)
-    else:
-        QDesktopServices.openUrl(url)
+    """Show a page in a window of its own; links to the web open in the browser."""
+    ManualWindow(parent).open_page(page_url(page))
 
 
 class ManualWindow(QWidget):
