@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from napari_equipose import __version__
 from napari_equipose.geometry import InputError
 from napari_equipose.models import (
+    Capabilities,
     HarmonyConfig,
     ModelKind,
     Normalisation,
@@ -146,6 +148,16 @@ class _Theirs(torch.nn.Module):
     def __init__(self, config: "_TheirConfig") -> None:
         super().__init__()
         self.config, self.level = config, torch.nn.Parameter(torch.tensor(0.5))
+
+    capabilities = Capabilities(
+        dimensions=frozenset({2}), infers=frozenset(), fully_convolutional=False, clusters=False
+    )
+
+    def infer(self, images: Any) -> Any: ...
+
+    def generate(self, content: Any, poses: Any = None, box_size: int | None = None) -> Any: ...
+
+    def loss(self, images: Any) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)

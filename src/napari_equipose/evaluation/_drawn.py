@@ -12,6 +12,7 @@ _BATCH = 100
 
 
 @torch.no_grad()
+@torch.no_grad()
 def reconstruct(model: Model, images: Tensor) -> Tensor:
     """Draw each image again from what a model infers of it.
 

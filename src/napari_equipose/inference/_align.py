@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import InputError, check_array, check_type
-from ..models import SavedModel, choose_device
+from ..models import SavedModel, choose_device, missing_wedge
 from ._align_class import Stand, Step, align_volumes, average_images
 from ._alignment import AlignConfig, Alignment
 from ._averages import Wedges, check_frame, check_volumes
@@ -82,7 +82,7 @@ def align(
             "kind of model."
         )
     if volumes and wedge is None:
-        wedge = getattr(saved.model.config, "wedge", None)
+        wedge = missing_wedge(saved.model.config)
     if config.search == "auto":
         local = bool(saved.record.get("structures")) and not config.refinement.everywhere
         config = replace(config, search="local" if local else "everywhere")

@@ -194,7 +194,8 @@ def _propose(
     for first in range(0, n, _BATCH):
         raw = np.stack([volumes.stack[row] for row in range(first, min(first + _BATCH, n))])
         boxes = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
-        poses, _ = propose(boxes[:, None])
+        with torch.no_grad():
+            poses, _ = propose(boxes[:, None])
         each = [part.cpu().unflatten(0, (len(raw), -1))[:, :_MOST_HYPOTHESES] for part in poses]
         parts.append(each)
         yield Progress(first + len(raw), n, "hypotheses")

@@ -16,6 +16,7 @@ _BATCH = 100
 
 
 @torch.no_grad()
+@torch.no_grad()
 def find_categories(saved: SavedModel, boxes: Tensor, device: str = "auto") -> None:
     """Sort boxes by what a model says of their category, and tell it where the groups lie.
 

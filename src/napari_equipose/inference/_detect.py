@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import InputError, check_array, check_type, wrap_angle
-from ..models import OutOfMemory, SavedModel, choose_device, free_memory, is_out_of_memory
+from ..models import OutOfMemory, SavedModel, can_pick, choose_device, free_memory, is_out_of_memory
 from ._explain import Explanation
 from ._peaks import Candidates, find_candidates
 from ._progress import Notice, Progress
@@ -206,6 +206,12 @@ def check_search(saved: SavedModel, image: NDArray[Any], device: str) -> None:
         raise InputError(
             f"a {saved.kind} model has no encoder that runs over a large image; cut boxes and "
             "use 'encode', or train a TARGET-VAE."
+        )
+    if not can_pick(saved.model):
+        raise InputError(
+            f"a {saved.kind} model says that it runs over large images, but its package does not "
+            "do what models.SupportsPicking and models.PickingConfig ask for that; cut boxes and "
+            "use 'encode'."
         )
     check_array("image", image)
     shape = image.shape

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Poses3D, smooth_ball_mask
-from ..models import Posterior, SavedModel
+from ..models import Posterior, SavedModel, missing_wedge
 from ._progress import finish
 from ._structure_search import StructureSearch, coarseness, reduced
 
@@ -30,7 +30,7 @@ class DrawnStructures(NamedTuple):
         drawn = reduced(saved.model.generate(content).cpu()[:, 0])
         drawn = drawn * smooth_ball_mask(drawn.shape[-1], edge=2.0)
         reach = (config.translation_range or 1.0) * coarseness(config.box_size)
-        return cls(content, list(drawn), StructureSearch(config.wedge, reach))
+        return cls(content, list(drawn), StructureSearch(missing_wedge(config), reach))
 
     def find(self, images: Tensor, posterior: Posterior) -> Posterior:
         """Put the pose and the content of the structure that fits best in place of a model's."""

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..geometry import InputError, Poses, check_array, check_type
-from ..models import SavedModel, choose_device
+from ..models import SavedModel, can_pick, choose_device
 from ._drawn_pictures import DrawnPictures
 from ._drawn_structures import DrawnStructures
 from ._fit_in_box import fit_in_box
@@ -117,7 +117,7 @@ def _encode(
     saved.model.to(target)
     batch_size = batch_size or (8 if volumes else 100)
     structures: DrawnStructures | DrawnPictures | None = None
-    if refine and not saved.model.capabilities.fully_convolutional:
+    if refine and not can_pick(saved.model):
         structures = (DrawnStructures if volumes else DrawnPictures).of(saved)
     sides = (config.box_size,) * (3 if volumes else 2)
     parts: list[Encoding] = []
@@ -169,7 +169,7 @@ def _encode_batch(
     elif structures is not None:
         posterior = structures.find(images, posterior)
     poses = posterior.poses
-    if saved.model.capabilities.fully_convolutional:
+    if can_pick(saved.model):
         assert isinstance(poses, Poses)
         templates = decode_templates(saved, posterior.content)
         poses, score, _ = refine_poses(images, templates, poses, iterations=8 if refine else 0)

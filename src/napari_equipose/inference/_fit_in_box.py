@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import apply_poses, centred_grid
-from ..models import Model, Posterior
+from ..models import Model, Posterior, missing_wedge, object_radius
 
 _EDGE = 2.0  # pixels over which the mask falls
 
@@ -16,7 +16,7 @@ def fit_in_box(model: Model, images: Tensor, posterior: Posterior) -> Tensor:
     Parameters
     ----------
     model : Model
-        Of a system that draws whole boxes, with a ``radius`` and a ``wedge`` in its configuration.
+        One that draws whole boxes.
     images : Tensor, shape (n, channels, y, x), or (n, channels, z, y, x)
         Normalised boxes.
     posterior : Posterior
@@ -34,15 +34,15 @@ def fit_in_box(model: Model, images: Tensor, posterior: Posterior) -> Tensor:
     drawn = apply_poses(model.generate(posterior.content), poses, scale=posterior.scale)
     if posterior.contrast is not None:
         drawn = drawn * posterior.contrast.reshape(one)
-    if config.wedge is not None:
-        drawn = config.wedge.apply(drawn)
+    if (wedge := missing_wedge(config)) is not None:
+        drawn = wedge.apply(drawn)
     target = images
     if posterior.brightness is not None:
         target = images - posterior.brightness.reshape(one)
     points = centred_grid(images.shape[2:]).to(images)
     origin = poses.translation.reshape(len(images), *one[2:], -1)
     distance = (points - origin).norm(dim=-1)
-    mask = ((config.radius * config.box_size - distance) / _EDGE).clamp(0, 1).unsqueeze(1)
+    mask = ((object_radius(config) - distance) / _EDGE).clamp(0, 1).unsqueeze(1)
     error = (mask * (target - drawn).square()).flatten(1).sum(1)
     power = (mask * target.square()).flatten(1).sum(1)
     score: Tensor = 1 - error / power.clamp(min=1e-9)

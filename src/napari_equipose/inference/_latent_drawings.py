@@ -152,7 +152,8 @@ def _drawn(
         return
     batch = max(1, _BATCH // int(np.prod(shape)))
     for part in torch.from_numpy(content).float().to(device).split(batch):
-        drawn = model.generate(part)
+        with torch.no_grad():
+            drawn = model.generate(part)
         drawn = drawn.movedim(1, -1) if model.config.channels > 1 else drawn
         yield drawn.cpu().numpy().reshape(len(part), *shape)
 

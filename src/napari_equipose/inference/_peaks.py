@@ -32,7 +32,7 @@ def find_candidates(
     Parameters
     ----------
     saved : SavedModel
-        Of a model with `score_places` and `read_places`.
+        Of a model that `SupportsPicking`.
     image : Tensor, shape (1, channels, y, x)
         Normalised.
     tile_size : int
@@ -54,8 +54,8 @@ def find_candidates(
     tiles = list(_tiles(rows, columns, max(tile_size // b, 1)))
     for done, (top, left, bottom, right) in enumerate(tiles, 1):
         tile = padded[..., top * b : (bottom + 2 * margin) * b, left * b : (right + 2 * margin) * b]
-        binned = model.encoder.bin(tile)
-        scores = model.score_places(binned)[0]
+        with torch.no_grad():
+            scores = model.score_places(model.bin_images(tile))[0]
         attention[top:bottom, left:right] = scores[1 : bottom - top + 1, 1 : right - left + 1]
         yield Progress(done, len(tiles), "encoding")
     places = _maxima(attention, max(round(min_distance / b), 1))
@@ -85,6 +85,7 @@ def _maxima(attention: Tensor, radius: int) -> Tensor:
     return (attention == highest).nonzero()
 
 
+@torch.no_grad()
 def _read(
     saved: SavedModel, padded: Tensor, places: Tensor, margin: int, hypotheses: int
 ) -> tuple[Tensor, Tensor, Tensor, Templates]:
@@ -98,7 +99,7 @@ def _read(
             for y, x in places.tolist()
         ]
     )
-    binned = model.encoder.bin(patches)[..., 1 : k + 1, 1 : k + 1]
+    binned = model.bin_images(patches)[..., 1 : k + 1, 1 : k + 1]
     heads = model.read_places(binned)
     n = min(hypotheses, config.n_rotations)
     best = heads.logit.topk(n, dim=1).indices

@@ -51,6 +51,7 @@ class Templates(NamedTuple):
         return Templates(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
 
+@torch.no_grad()
 def decode_templates(saved: SavedModel, content: Tensor, batch: int = 256) -> Templates:
     """Draw each content (n, content_dim) at rest, in the canonical frame of the model."""
     model = saved.model

@@ -122,7 +122,7 @@ def refine_step_by_step(
     config = config or RefinementConfig()
     check_type("config", config, RefinementConfig)
     check_type("poses", poses, Poses3D, NoneType)
-    check_array("volumes", volumes, 4)
+    check_array("volumes", volumes)
     check_volumes(volumes, wedge)
     rng = np.random.default_rng(config.seed)
     rotation, translation = _start(volumes, poses, config, rng)

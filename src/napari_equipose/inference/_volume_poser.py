@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import MissingWedge, centred_grid, extract_cubes, smooth_ball_mask
-from ..models import SavedModel, choose_device
+from ..models import KnowsSide, SavedModel, choose_device, missing_wedge, object_radius
 from ._progress import Progress
 from ._rotation_search import (
     Found,
@@ -74,10 +74,11 @@ class Poser:
         assert isinstance(self.model, torch.nn.Module)
         self.model.to(self.device)
         config = self.model.config
-        self.wedge: MissingWedge | None = wedge or config.wedge
+        self.wedge: MissingWedge | None = wedge or missing_wedge(config)
         self.size: int = config.box_size
-        self.mask = smooth_ball_mask(self.size, config.radius * self.size - _EDGE / 2, _EDGE)
-        finest = (config.side - 1) // 2  # what is drawn has no more
+        self.mask = smooth_ball_mask(self.size, object_radius(config) - _EDGE / 2, _EDGE)
+        side = config.side if isinstance(config, KnowsSide) else self.size
+        finest = (side - 1) // 2  # what is drawn has no more
 
         def search(shell: int, reach: float) -> Search:
             return Search.up_to(min(shell, finest), torch.ones(finest + 1), self.size, reach)

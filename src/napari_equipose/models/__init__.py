@@ -3,7 +3,21 @@
 from ._device import choose_device, multiplies_bfloat16
 from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
-from ._interface import Capabilities, LossTerms, Model, Posterior
+from ._interface import (
+    Capabilities,
+    KnowsCategories,
+    KnowsRadius,
+    KnowsSide,
+    KnowsWedge,
+    LossTerms,
+    Model,
+    PickingConfig,
+    Posterior,
+    SupportsPicking,
+    can_pick,
+    missing_wedge,
+    object_radius,
+)
 from ._kinds import ModelKind, kind_of, model_kind, model_kinds
 from ._mce_vae import MCEVAE
 from ._mce_vae_config import MCEVAEConfig
@@ -23,28 +37,37 @@ __all__ = [
     "Capabilities",
     "Harmony",
     "HarmonyConfig",
+    "KnowsCategories",
+    "KnowsRadius",
+    "KnowsSide",
+    "KnowsWedge",
     "LossTerms",
     "MCEVAEConfig",
     "Model",
     "ModelKind",
     "Normalisation",
     "OutOfMemory",
+    "PickingConfig",
     "Posterior",
     "SavedModel",
     "SpatialVAE",
     "SpatialVAEConfig",
+    "SupportsPicking",
     "TargetVAE",
     "TargetVAEConfig",
     "VAEConfig",
     "build_model",
+    "can_pick",
     "choose_device",
     "free_memory",
     "is_out_of_memory",
     "kind_of",
     "load_model",
+    "missing_wedge",
     "model_kind",
     "model_kinds",
     "multiplies_bfloat16",
+    "object_radius",
     "read_metadata",
     "save_model",
 ]

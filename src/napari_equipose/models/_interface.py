@@ -1,11 +1,11 @@
-"""What every system of this package offers, and what its results are called."""
+"""What every kind of model offers, what some offer beside it, and what results are called."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from ..geometry import Poses, Poses3D
+from ..geometry import MissingWedge, Poses, Poses3D
 
 
 class LossTerms(NamedTuple):
@@ -50,8 +50,9 @@ class Capabilities:
     """Whether the system has categories of its own."""
 
 
+@runtime_checkable
 class Model(Protocol):
-    """A system: images to poses and content, and back."""
+    """A model: images to poses and content, and back. All of it is required."""
 
     config: Any
 
@@ -70,3 +71,111 @@ class Model(Protocol):
 
         The poses are `Poses` or `Poses3D`, as the system infers them.
         """
+
+
+@runtime_checkable
+class KnowsRadius(Protocol):
+    """Optional, of a configuration: how much of a box shows the object."""
+
+    @property
+    def radius(self) -> float:
+        """Of the disc or ball that holds the object, in box sizes."""
+
+
+@runtime_checkable
+class KnowsWedge(Protocol):
+    """Optional, of a configuration: what the tilt series of the volumes measured."""
+
+    @property
+    def wedge(self) -> MissingWedge | None:
+        """None where all was measured."""
+
+
+@runtime_checkable
+class KnowsSide(Protocol):
+    """Optional, of a configuration: how finely the model draws."""
+
+    @property
+    def side(self) -> int:
+        """Independent pixels along a side of what is drawn; fewer than the box has."""
+
+
+@runtime_checkable
+class KnowsCategories(Protocol):
+    """Required of the configuration of a model whose capabilities say that it ``clusters``."""
+
+    @property
+    def categories(self) -> int:
+        """How many categories there are. Content has one more number for each."""
+
+
+@runtime_checkable
+class PickingConfig(Protocol):
+    """Required of the configuration of a kind that finds objects in images."""
+
+    @property
+    def canonical_size(self) -> int:
+        """Side, in pixels, of the square in which an object is drawn."""
+
+    @property
+    def kernel_size(self) -> int:
+        """Side, in binned pixels, of what the encoder sees of the image at each place."""
+
+    @property
+    def binning(self) -> int:
+        """By how much an image is shrunk before it is encoded."""
+
+    @property
+    def n_rotations(self) -> int:
+        """How many rotations are told apart at each place."""
+
+    @property
+    def object_size(self) -> int | None:
+        """Side of the square that holds an object at any rotation; a field, set in training."""
+
+    @property
+    def focus(self) -> float | None:
+        """How far from the middle of a box pixels count; a field, set in training."""
+
+
+@runtime_checkable
+class SupportsPicking(Protocol):
+    """Required of a model of a kind that finds objects in images.
+
+    Its `generate` draws boxes of any ``box_size``.
+    """
+
+    def hold_content(self, held: bool) -> None:
+        """Keep the content at zero in training, or no longer."""
+
+    def bin_images(self, images: Tensor) -> Tensor:
+        """Shrink images (n, channels, y, x) of any size by the configuration's ``binning``."""
+
+    def score_places(self, binned: Tensor) -> Tensor:
+        """How much each place of binned images looks like the middle of an object."""
+
+    def read_places(self, patches: Tensor) -> Any:
+        """Rotation, translation, content and logit at the middle of binned patches."""
+
+
+def can_pick(model: Model) -> bool:
+    """Whether a model can find objects in large images."""
+    return (
+        model.capabilities.fully_convolutional
+        and isinstance(model, SupportsPicking)
+        and isinstance(model.config, PickingConfig)
+    )
+
+
+def object_radius(config: Any) -> float:
+    """Pixels from the middle of a box that an object reaches, as far as a configuration knows.
+
+    By default that is to the edge of the box.
+    """
+    size: int = config.box_size
+    return config.radius * size if isinstance(config, KnowsRadius) else float((size - 1) // 2)
+
+
+def missing_wedge(config: Any) -> MissingWedge | None:
+    """What was measured of the volumes of a configuration; None, the default, is all."""
+    return config.wedge if isinstance(config, KnowsWedge) else None

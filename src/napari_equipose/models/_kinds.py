@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
@@ -11,6 +11,7 @@ from typing import Any
 from ..geometry import InputError
 from ._harmony import Harmony
 from ._harmony_config import HarmonyConfig
+from ._interface import PickingConfig, SupportsPicking
 from ._mce_vae import MCEVAE
 from ._mce_vae_config import MCEVAEConfig
 from ._spatial_vae import SpatialVAE
@@ -38,7 +39,8 @@ class ModelKind:
     dimensions: frozenset[int] = frozenset({2})
     """Of the boxes that it can learn from: 2 for images, 3 for volumes."""
     finds_in: frozenset[int] = frozenset()
-    """Of the large images, 2, or volumes, 3, that it can find objects in."""
+    """Of the large images, 2, or volumes, 3, that it can find objects in. For images the model must
+    do what `SupportsPicking` asks, and its configuration what `PickingConfig` does."""
     numbers: Callable[[Any], int] | None = None
     """How many numbers the network of a configuration needs: weights and buffers. Where it is not
     given an outline of the network tells, at the cost of making one."""
@@ -144,7 +146,27 @@ def _load(entry: EntryPoint) -> ModelKind:
             f"{_whose(entry)} is of type {type(kind).__name__}, and a ModelKind is wanted; "
             "update or remove it."
         )
+    if missing := _lacks(kind):
+        raise InputError(f"{_whose(entry)} lacks {missing}; update or remove it.")
     return kind
+
+
+def _lacks(kind: ModelKind) -> str:
+    """Say what a kind needs and does not have, as far as that shows before there is a model."""
+    config = kind.config
+    if not (isinstance(config, type) and is_dataclass(config)):
+        return "a configuration that is a dataclass"
+    settings = {field.name for field in fields(config)}
+    if missing := sorted({"box_size", "channels", "content_dim"} - settings):
+        return f"{', '.join(missing)} in its configuration"
+    if 2 not in kind.finds_in:
+        return ""
+    asked = {name for name in vars(PickingConfig) if not name.startswith("_")}
+    if missing := sorted(asked - {*settings, *dir(config)}):
+        return f"{', '.join(missing)} in its configuration, to find objects in images"
+    if isinstance(kind.model, type) and not issubclass(kind.model, SupportsPicking):
+        return "the methods of models.SupportsPicking, to find objects in images"
+    return ""
 
 
 def _whose(entry: EntryPoint) -> str:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from .. import __version__
 from .._files import atomic_path
 from ..geometry import InputError
-from ._interface import Model
+from ._interface import KnowsCategories, Model
 from ._kinds import ModelKind, kind_of, model_kind
 from ._normalisation import Normalisation
 from ._sizes import check_new, check_size
@@ -57,7 +57,22 @@ def build_model(kind: str, config: dict[str, Any]) -> Model:
     known = model_kind(kind)
     made = _configuration(kind, known, config)
     check_new(kind, known, made)
-    model: Model = known.model(made)
+    return _made(kind, known, made)
+
+
+def _made(name: str, kind: ModelKind, config: Any) -> Model:
+    """Make a model, and refuse one that does not do what is asked of models."""
+    model = kind.model(config)
+    if not (isinstance(model, torch.nn.Module) and isinstance(model, Model)):
+        raise InputError(
+            f"the kind {name!r} makes a {type(model).__name__}, which is no torch.nn.Module with "
+            "config, capabilities, loss, infer and generate; its package must be mended."
+        )
+    if model.capabilities.clusters and not isinstance(model.config, KnowsCategories):
+        raise InputError(
+            f"the kind {name!r} has categories of its own, but its configuration does not say how "
+            "many: it needs 'categories'; its package must be mended."
+        )
     return model
 
 
@@ -173,7 +188,7 @@ def load_model(path: Path) -> SavedModel:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             made = _configuration(kind, known, config)
             check_size(kind, known, made, shapes)
-            model: Model = known.model(made)
+            model = _made(kind, known, made)
             weights = {name: file.get_tensor(name) for name in shapes}
         assert isinstance(model, torch.nn.Module)
         model.load_state_dict(weights)

@@ -229,6 +229,11 @@ class TargetVAE(nn.Module):
         grouped: Tensor = value.unflatten(1, (-1, n_rotations))
         return grouped.transpose(1, 2)
 
+    def bin_images(self, images: Tensor) -> Tensor:
+        """Shrink images (n, channels, y, x) of any size as the encoder does."""
+        binned: Tensor = self.encoder.bin(images)
+        return binned
+
     @torch.no_grad()
     def score_places(self, binned: Tensor) -> Tensor:
         """How much each place of a picture looks like the middle of an object.
@@ -236,7 +241,7 @@ class TargetVAE(nn.Module):
         Parameters
         ----------
         binned : Tensor, shape (n, channels, y, x)
-            Pictures of any size, shrunk by ``encoder.bin``.
+            Pictures of any size, shrunk by `bin_images`.
 
         Returns
         -------

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ from ..inference import (
     isolate,
     least_score,
 )
-from ..models import SavedModel, choose_device, load_model, model_kind, save_model
+from ..models import (
+    SavedModel,
+    build_model,
+    can_pick,
+    choose_device,
+    load_model,
+    model_kind,
+    save_model,
+)
 from ._batches import check_enough
 from ._checkpoint import checkpoint_path
 from ._extent import extent
@@ -91,6 +99,13 @@ def train_prepared(
     check_type("prepared.model_config", prepared.model_config, model_kind(kind).config)
     check_enough(prepared.boxes)
     choose_device(device)
+    with torch.random.fork_rng([]):
+        model = build_model(kind, asdict(prepared.model_config))
+    if prepared.images and not _are_volumes(prepared) and not can_pick(model):
+        raise InputError(
+            f"a {kind} model finds no objects in large images, so it can't learn from them: give a "
+            "stack of boxes, or take another kind of model."
+        )
     return _train_prepared(prepared, Path(output), kind, device, resume, source)
 
 
@@ -113,7 +128,7 @@ def _train_prepared(
         _agree(output, prepared.boxes, device)
         _sort(output, prepared.boxes, device)
         saved = load_model(output)
-        if saved.model.capabilities.fully_convolutional and prepared.ctf is None:
+        if can_pick(saved.model) and prepared.ctf is None:
             saved = _with_threshold(output, least_score(saved, prepared.boxes, device))
         elif prepared.images:
             saved = yield from _calibrated(output, prepared, device)

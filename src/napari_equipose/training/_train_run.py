@@ -17,7 +17,7 @@ from torch import Tensor
 from .._files import atomic_path
 from ..geometry import InputError, check_type
 from ..inference import Progress, Watched
-from ..models import SavedModel, build_model, choose_device
+from ..models import SavedModel, choose_device
 from ._inputs import RunInputs, check_inputs
 from ._prepare_run import PreparedRun
 from ._reports import Report, Started, describe
@@ -87,8 +87,14 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
     looking = run.box_size is not None and inputs.positions is None
     step = Progress(0, 1, "looking for objects" if looking else "cutting boxes")
     prepared = yield from _patiently(inputs.prepare, step)
-    with torch.random.fork_rng([]):  # what can't be built is refused before it leaves a trace
-        build_model(run.model, asdict(prepared.model_config))
+    job = train_prepared(  # refuses before it leaves a trace
+        prepared,
+        output=place.model,
+        kind=run.model,
+        device=run.device,
+        resume=resume,
+        source={"run": asdict(run), **(place.about.get("source") or {})},
+    )
     place.write_about(
         inputs=identities,
         seed=prepared.training_config.seed,
@@ -100,14 +106,7 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
     )
     _keep_examples(place, prepared)
     yield Started(len(prepared.boxes), prepared.boxes.shape[-1], prepared.training_config.epochs)
-    saved = yield from train_prepared(
-        prepared,
-        output=place.model,
-        kind=run.model,
-        device=run.device,
-        resume=resume,
-        source={"run": asdict(run), **(place.about.get("source") or {})},
-    )
+    saved = yield from job
     return saved
 
 

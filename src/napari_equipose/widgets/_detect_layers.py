@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..geometry import MissingWedge, rotations_to_relion
 from ..inference import DetectionConfig, threshold_of
-from ..models import SavedModel
+from ..models import SavedModel, missing_wedge
 from ._detect_job import Found, FoundInVolume
 from ._layers import Plane
 from ._object_layers import ObjectLayers, arrows_at, class_colours, object_arrows, object_points
@@ -110,7 +110,7 @@ class FoundVolumeLayers(ObjectLayers):
         angles = dict(zip(("rot", "tilt", "psi"), np.round(turned, 4).T, strict=True))
         features = _features(angles, picks.score, picks.content, found.classes)
         metadata = _metadata(volume, saved, model_name, config)
-        wedge = wedge or saved.model.config.wedge
+        wedge = wedge or missing_wedge(saved.model.config)
         if wedge is not None:  # as Align reads it
             metadata |= {"tilt_min": wedge.tilt_min_deg, "tilt_max": wedge.tilt_max_deg}
             metadata["tilt_axis"] = wedge.tilt_axis
