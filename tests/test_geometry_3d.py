@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from math import pi
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_equipose.geometry import (
     Poses,
@@ -26,6 +28,7 @@ from napari_equipose.geometry import (
     rotations_from_relion,
     rotations_to_relion,
     swap_axis_order,
+    turn_about,
 )
 
 # Where relion_project 3.1.3 puts three blobs, at (z, y, x) from the centre of the box.
@@ -190,6 +193,63 @@ def test_random_rotations_are_uniform() -> None:
     # Of uniform rotations the angle has the density (1 - cos) / pi, its mean is pi / 2 + 2 / pi.
     angle = ((rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos()
     assert angle.mean().item() == pytest.approx(pi / 2 + 2 / pi, abs=0.02)
+
+
+LENGTHS = [0.0, 1e-300, 1e-12, 1e-6, 1e-3, 0.1, 0.2499, 0.25, 0.2501, 1.0, 3.0, pi, 6.0, 2 * pi]
+
+
+def vectors(dtype: torch.dtype) -> torch.Tensor:
+    """Vectors in many directions, of all the lengths."""
+    rng = np.random.default_rng(5)
+    directions = rng.normal(size=(20, 1, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return torch.from_numpy(directions * np.array(LENGTHS)[:, None]).reshape(-1, 3).to(dtype)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 3e-15), (torch.float32, 1e-6)])
+def test_turning_about_a_vector_is_that_of_scipy(dtype: torch.dtype, error: float) -> None:
+    about = vectors(dtype)
+    wanted = Rotation.from_rotvec(about.double().numpy()).as_matrix()
+    np.testing.assert_allclose(turn_about(about), wanted, atol=error)
+
+
+def test_turning_about_a_vector_has_the_gradients_of_the_matrix_exponential() -> None:
+    def exponential(about: torch.Tensor) -> torch.Tensor:
+        z, y, x = about.unbind(-1)
+        zero = torch.zeros_like(z)
+        rows = torch.stack((zero, -x, y, x, zero, -z, -y, z, zero), -1)
+        return torch.linalg.matrix_exp(rows.unflatten(-1, (3, 3)))
+
+    def gradient(turn: Any, about: torch.Tensor) -> torch.Tensor:
+        about = about.clone().requires_grad_()
+        weights = torch.arange(9.0, dtype=about.dtype).reshape(3, 3).cos()
+        (found,) = torch.autograd.grad((turn(about) * weights).sum(), about)
+        return found
+
+    wanted = gradient(exponential, vectors(torch.float64))
+    assert (gradient(turn_about, vectors(torch.float64)) - wanted).abs().max() < 1e-13
+    assert (gradient(turn_about, vectors(torch.float32)) - wanted).abs().max() < 3e-6
+    few = vectors(torch.float64)[: len(LENGTHS)].requires_grad_()
+    assert torch.autograd.gradcheck(turn_about, few)
+
+
+class Operations(TorchDispatchMode):
+    """Keep the names of all operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket._qualified_op_name)
+        return func(*args, **kwargs or {})
+
+
+def test_turning_needs_no_operation_that_apple_gpus_lack() -> None:
+    about = vectors(torch.float32).requires_grad_()
+    with Operations() as used:
+        turn_about(about).sum().backward()
+    assert not [name for name in used.names if "linalg" in name or "complex" in name]
 
 
 def test_axis_order_swaps_and_keeps_the_hand() -> None:

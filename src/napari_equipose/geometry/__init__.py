@@ -20,6 +20,7 @@ Rooms above rely on these; nothing here knows of models, files or viewers.
 """
 
 from ._boxes import extract_boxes, extract_cubes
+from ._constants import constant, numbers_like
 from ._ctf import ContrastTransfer
 from ._errors import InputError, as_numbers, check_array, check_type
 from ._filters import rotate_filters, smooth_ball_mask, smooth_disc_mask
@@ -36,6 +37,7 @@ from ._rotations import (
     rotations_from_relion,
     rotations_to_relion,
     swap_axis_order,
+    turn_about,
 )
 from ._wedge import MissingWedge, fourier_ball, fourier_grid
 
@@ -56,6 +58,7 @@ __all__ = [
     "check_limits",
     "check_type",
     "check_voxels",
+    "constant",
     "exponential_map",
     "extract_boxes",
     "extract_cubes",
@@ -63,6 +66,7 @@ __all__ = [
     "fourier_crop",
     "fourier_grid",
     "group_size",
+    "numbers_like",
     "random_rotations",
     "remove_poses",
     "resample",
@@ -76,5 +80,6 @@ __all__ = [
     "smooth_disc_mask",
     "swap_axis_order",
     "symmetry_group",
+    "turn_about",
     "wrap_angle",
 ]

@@ -1,10 +1,13 @@
 """The contrast transfer function of an electron microscope, for each particle its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import pi
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ._constants import constant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,14 @@ class ContrastTransfer:
     def __len__(self) -> int:
         return len(self.defocus_u)
 
+    def to(self, device: torch.device) -> "ContrastTransfer":
+        """Return the same on a device, where indexing then computes."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {
+            name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)
+        }
+        return replace(self, **moved)
+
     def __getitem__(self, index: Tensor) -> Tensor:
         """Transfer functions of some boxes, on the frequencies of `torch.fft.rfft2`.
 
@@ -43,9 +54,7 @@ class ContrastTransfer:
         -------
         Tensor, shape (k, box_size, box_size // 2 + 1)
         """
-        y = torch.fft.fftfreq(self.box_size, self.pixel_size)[:, None]
-        x = torch.fft.rfftfreq(self.box_size, self.pixel_size)
-        squared, direction = x**2 + y**2, torch.atan2(y.expand(-1, len(x)), x)
+        squared, direction = constant(_polar, self.box_size, self.pixel_size, like=self.defocus_u)
 
         def each(values: Tensor) -> Tensor:
             return values[index].reshape(-1, 1, 1)
@@ -60,3 +69,10 @@ class ContrastTransfer:
         offset = each(self.amplitude_contrast).asin() + each(self.phase_shift)
         transfer: Tensor = (phase + offset).sin()
         return transfer
+
+
+def _polar(box_size: int, pixel_size: float) -> Tensor:
+    """Squared length and direction of the frequencies of `torch.fft.rfft2`, (2, y, x)."""
+    y = torch.fft.fftfreq(box_size, pixel_size)[:, None]
+    x = torch.fft.rfftfreq(box_size, pixel_size)
+    return torch.stack((x**2 + y**2, torch.atan2(y.expand(-1, len(x)), x)))

@@ -58,7 +58,7 @@ def rotate_filters(filters: Tensor, n_rotations: int) -> Tensor:
         filters that are smooth and zero outside a disc, or the norm depends on the angle.
     """
     n_out, n_in, k, _ = filters.shape
-    angles = torch.arange(n_rotations).to(filters) * (2 * pi / n_rotations)
+    angles = torch.arange(n_rotations, device=filters.device).to(filters) * (2 * pi / n_rotations)
     planes = filters.reshape(1, n_out * n_in, k, k).expand(n_rotations, -1, -1, -1)
     turned = apply_poses(planes, Poses(angles, angles.new_zeros(n_rotations, 2)))
     return turned.reshape(n_rotations, n_out, n_in, k, k).transpose(0, 1)

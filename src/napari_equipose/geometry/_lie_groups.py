@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ._poses import Poses
+from ._ratios import sine_ratios
 
 GROUPS: Mapping[str, frozenset[str]] = {
     "SO2": frozenset({"rotation"}),
@@ -55,16 +56,19 @@ def exponential_map(group: str, tau: Tensor) -> Similarity:
     angle = tau[:, 0]
     if group == "SO2":
         return Similarity(Poses(angle, torch.zeros_like(tau).expand(-1, 2)))
-    log_scale = tau[:, 3] if group == "SIM2" else torch.zeros_like(angle)
-    real, imaginary = _mean_exponential(log_scale, angle)
+    if group == "SIM2":
+        real, imaginary = _mean_exponential(tau[:, 3], angle)
+    else:
+        real, imaginary = sine_ratios(angle.square())
+        imaginary = imaginary * angle
     y, x = tau[:, 1], tau[:, 2]
     # Points (y, x) as complex numbers y + ix: the algebra multiplies them by l + ir.
     shift = torch.stack((real * y - imaginary * x, real * x + imaginary * y), -1)
-    return Similarity(Poses(angle, shift), log_scale.exp() if group == "SIM2" else None)
+    return Similarity(Poses(angle, shift), tau[:, 3].exp() if group == "SIM2" else None)
 
 
 def _mean_exponential(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
-    """``(exp(w) - 1) / w`` of ``w = real + i imaginary``; where real is 0, sin(r)/r and its kin."""
+    """``(exp(w) - 1) / w`` of ``w = real + i imaginary``."""
     square = real.square() + imaginary.square()
     small = square < _SMALL**2
     # Each branch sees only what it is exact for, or its gradient would spoil that of the other.

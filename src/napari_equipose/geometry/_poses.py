@@ -1,7 +1,7 @@
 """Poses in the plane: a rotation, then a translation."""
 
 from math import pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,6 +56,7 @@ class Poses(NamedTuple):
         return Poses(wrap_angle(self.rotation + first.rotation), moved + self.translation)
 
     @classmethod
-    def identity(cls, n: int) -> "Poses":
-        """Return ``n`` poses at rest."""
-        return cls(torch.zeros(n), torch.zeros(n, 2))
+    def identity(cls, n: int, like: Tensor | None = None) -> "Poses":
+        """Return ``n`` poses at rest, of the type and device of a tensor."""
+        kind: Any = {} if like is None else {"device": like.device, "dtype": like.dtype}
+        return cls(torch.zeros(n, **kind), torch.zeros(n, 2, **kind))

@@ -1,6 +1,6 @@
 """Poses in space: a rotation, then a translation."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Poses3D(NamedTuple):
         return Poses3D(self.rotation @ first.rotation, moved + self.translation)
 
     @classmethod
-    def identity(cls, n: int) -> "Poses3D":
-        """Return ``n`` poses at rest."""
-        return cls(torch.eye(3).repeat(n, 1, 1), torch.zeros(n, 3))
+    def identity(cls, n: int, like: Tensor | None = None) -> "Poses3D":
+        """Return ``n`` poses at rest, of the type and device of a tensor."""
+        kind: Any = {} if like is None else {"device": like.device, "dtype": like.dtype}
+        return cls(torch.eye(3, **kind).repeat(n, 1, 1), torch.zeros(n, 3, **kind))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._constants import constant, numbers_like
 from ._grids import box_centre, centred_grid
 from ._poses import Poses
 from ._poses3d import Poses3D
@@ -78,13 +79,14 @@ def resample(
         Linearly interpolated; zero where the input does not reach.
     """
     shape = tuple(images.shape[2:] if shape is None else shape)
-    size = torch.tensor(images.shape[2:]).to(matrix)
-    centre = torch.tensor([box_centre(n) for n in images.shape[2:]]).to(matrix)
+    size = numbers_like(images.shape[2:], matrix)
+    centre = numbers_like([box_centre(n) for n in images.shape[2:]], matrix)
     # grid_sample wants (x, y, z) from -1 to 1 over the box; to say so in the motion itself saves
     # passes over all points
     shift = (2 * (shift + centre) + 1) / size - 1
     matrix = matrix * (2 / size)[:, None]
-    points = centred_grid(shape).to(images).reshape(1, -1, len(shape))
+    points = constant(centred_grid, shape, like=images)
+    points = points.reshape(1, -1, len(shape))
     grid = points @ matrix.flip(1).mT + shift.flip(1).unsqueeze(1)
     # one long row is what grid_sample is quickest with
     grid = grid.unflatten(1, (*[1] * (len(shape) - 1), -1))

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from ._constants import constant
+from ._ratios import sine_ratios
+
 
 def rotation_from_6d(numbers: Tensor) -> Tensor:
     """Rotation matrices of any six numbers: two axes, made orthonormal.
@@ -43,6 +46,36 @@ def rotation_to_6d(rotation: Tensor) -> Tensor:
     return rotation[..., :2].mT.flatten(-2)
 
 
+def turn_about(vectors: Tensor) -> Tensor:
+    """Rotations about vectors in order (z, y, x), by the length of each in radians.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape (n, 3)
+
+    Returns
+    -------
+    Tensor, shape (n, 3, 3)
+        They act on columns (z, y, x); by Rodrigues' formula, to the precision of ``vectors`` at
+        all lengths, and so are its gradients.
+    """
+    square = vectors.square().sum(-1)
+    sine, cosine = (ratio[:, None, None] for ratio in sine_ratios(square))
+    cross = (vectors[:, :, None, None] * constant(_generators, like=vectors)).sum(1)
+    outer = vectors.unsqueeze(-1) * vectors.unsqueeze(-2)
+    still = constant(torch.eye, 3, like=vectors) * (1 - cosine * square[:, None, None])
+    return still + sine * cross + cosine * outer
+
+
+def _generators() -> Tensor:
+    """Of rotations about each axis of columns (z, y, x)."""
+    made = torch.zeros(3, 3, 3)
+    for axis in range(3):
+        row, column = (axis + 1) % 3, (axis + 2) % 3
+        made[axis, row, column], made[axis, column, row] = -1.0, 1.0
+    return made
+
+
 def random_rotations(n: int, like: Tensor) -> Tensor:
     """Draw ``n`` rotation matrices (n, 3, 3), uniform on SO(3), of the type and device of a tensor.
 
@@ -51,7 +84,7 @@ def random_rotations(n: int, like: Tensor) -> Tensor:
     K. Shoemake, "Uniform Random Rotations", Graphics Gems III, 1992: a uniform direction in four
     dimensions is a uniform unit quaternion.
     """
-    x, y, z, w = F.normalize(torch.randn(n, 4).to(like), dim=-1).unbind(-1)
+    x, y, z, w = F.normalize(torch.randn(n, 4, device=like.device).to(like), dim=-1).unbind(-1)
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
         (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ._constants import constant
 from ._errors import InputError
 
 
@@ -121,14 +122,14 @@ class MissingWedge:
         -------
         Tensor of bool, shape (n, box_size, box_size, box_size // 2 + 1)
         """
-        grid = fourier_grid(box_size).to(rotation)
+        grid = constant(fourier_grid, box_size, like=rotation)
         turned = grid.reshape(1, -1, 3) @ rotation.mT
         return self.measures(turned).reshape(len(rotation), *grid.shape[:-1])
 
     def apply(self, volumes: Tensor) -> Tensor:
         """Take from volumes (..., z, y, x) what the tilt series does not measure."""
         axes = (-3, -2, -1)
-        mask = self.mask(volumes.shape[-1]).to(volumes.device)
+        mask = constant(MissingWedge.mask, self, volumes.shape[-1], like=volumes, dtype=torch.bool)
         spectrum = torch.fft.rfftn(volumes, dim=axes) * mask
         measured: Tensor = torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=axes)
         return measured

@@ -89,6 +89,7 @@ class SpatialGenerator(nn.Module):
         scaled = points / self.half_side
         parts = [scaled if self.features is None else self.features(points)]
         if self.squares:
-            rows, columns = torch.triu_indices(points.shape[-1], points.shape[-1])
+            d = points.shape[-1]
+            rows, columns = torch.triu_indices(d, d, device=points.device)
             parts.append(scaled[..., rows] * scaled[..., columns])
         return torch.cat(parts, -1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..geometry import Poses, Poses3D, fourier_crop, resample
+from ..geometry import Poses, Poses3D, constant, fourier_crop, resample
 from ._checks import check_boxes
 from ._harmony_config import HarmonyConfig
 from ._harmony_ctf import low_passed, through_lens, through_lens_as_it_is
@@ -279,7 +279,7 @@ class Harmony(nn.Module):
         config, d = self.config, self.config.dimensions
         factor = config.side / config.box_size
         if poses is None:
-            eye = torch.eye(d).to(content).expand(len(content), d, d)
+            eye = constant(torch.eye, d, like=content).expand(len(content), d, d)
             matrix, shift = eye, content.new_zeros(len(content), d)
         else:
             matrix, shift = poses.inverse().matrix, poses.inverse().translation

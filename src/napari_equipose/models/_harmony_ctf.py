@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..geometry import constant
 from ._harmony_transforms import Transforms
 
 _EDGE = 2.0  # cycles per box over which the low-pass falls
@@ -36,14 +37,14 @@ def through_lens_as_it_is(boxes: Tensor, ctf: Tensor) -> Tensor:
     """The same of objects that were not brought to rest."""
     n, d = len(boxes), boxes.ndim - 2
     zero = boxes.new_zeros(n)
-    eye = torch.eye(d).to(boxes).expand(n, d, d)
+    eye = constant(torch.eye, d, like=boxes).expand(n, d, d)
     return through_lens(boxes, ctf, Transforms(eye, boxes.new_zeros(n, d), zero, zero, zero))
 
 
 def low_passed(boxes: Tensor, smallest: float) -> Tensor:
     """Leave out detail smaller than so many pixels of boxes (n, channels, ...), softly."""
     side, axes = boxes.shape[-1], tuple(range(2, boxes.ndim))
-    length = _frequencies(side, len(axes)).to(boxes).norm(dim=-1)
+    length = _frequencies(side, len(axes), boxes).norm(dim=-1)
     kept = ((side / smallest - length) / _EDGE + 0.5).clamp(0, 1)
     shown: Tensor = torch.fft.irfftn(
         torch.fft.rfftn(boxes, dim=axes) * kept, s=boxes.shape[2:], dim=axes
@@ -56,7 +57,7 @@ def in_images(ctf: Tensor, seen: Transforms, side: int) -> Tensor:
 
     What is enlarged in the image has the lower frequency there.
     """
-    at_rest = _frequencies(side, 2).to(ctf).reshape(-1, 2)
+    at_rest = _frequencies(side, 2, ctf).reshape(-1, 2)
     matrix = seen.rotation.detach() / seen.scale.detach()[:, None, None]
     in_image = at_rest @ matrix.mT  # (n, points, 2) cycles per box
     in_image = torch.where(in_image[..., 1:] < 0, -in_image, in_image)  # the other half is the same
@@ -73,7 +74,7 @@ def in_volumes(ctf: Tensor, seen: Transforms, side: int) -> Tensor:
     """The same of volumes (n, side, side, side // 2 + 1), which no rotation changes."""
     last = ctf.shape[2] - 1
     profile = (ctf[:, 0] + ctf[:, : last + 1, 0]) / 2  # along x and y
-    length = _frequencies(side, 3).to(ctf).norm(dim=-1).flatten()
+    length = _frequencies(side, 3, ctf).norm(dim=-1).flatten()
     length = (length / seen.scale.detach()[:, None]).clamp(max=last)
     low = length.floor().long().clamp(max=last - 1)
     share = length - low
@@ -82,8 +83,12 @@ def in_volumes(ctf: Tensor, seen: Transforms, side: int) -> Tensor:
     return found.reshape(len(ctf), side, side, -1)
 
 
-def _frequencies(side: int, dimensions: int) -> Tensor:
+def _frequencies(side: int, dimensions: int, like: Tensor) -> Tensor:
     """Cycles per box of `torch.fft.rfftn`, in order ((z,) y, x)."""
+    return constant(_made_frequencies, side, dimensions, like=like)
+
+
+def _made_frequencies(side: int, dimensions: int) -> Tensor:
     lines = [torch.fft.fftfreq(side, 1 / side)] * (dimensions - 1)
     lines.append(torch.fft.rfftfreq(side, 1 / side))
     return torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)

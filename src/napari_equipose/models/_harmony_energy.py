@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..geometry import centred_grid, fourier_ball
+from ..geometry import centred_grid, constant, fourier_ball
 from ._harmony_config import HarmonyConfig
 from ._harmony_transforms import Transforms
 
@@ -25,7 +25,7 @@ def energy(config: HarmonyConfig, volumes: Tensor, *measured: Transforms) -> Ten
     log_gain = torch.stack([t.log_gain for t in measured]).mean(0)
     # What lies this far from the object in its image, whatever the object's size.
     radius = config.radius * side / log_scale.exp()
-    distance = centred_grid((side,) * d).to(volumes).norm(dim=-1)
+    distance = constant(_distance, side, d, volumes.dtype, like=volumes)
     inside = (radius.reshape(-1, *[1] * d) - distance) / _EDGE
     volumes = volumes * inside.clamp(0, 1).unsqueeze(1)
     total = volumes.square().flatten(1).sum(1)
@@ -48,13 +48,24 @@ def _measured_energy(config: HarmonyConfig, volumes: Tensor, *rotations: Tensor)
     """
     wedge, side = config.wedge, volumes.shape[-1]
     assert wedge is not None
-    ball = fourier_ball(side).to(volumes)
-    twice = torch.full((side // 2 + 1,), 2.0).to(volumes)  # of pairs, rfftn gives one
-    twice[0] = 1.0
-    common = ball * twice
+    ball = constant(_weighted_ball, side, like=volumes)
+    common = ball
     for rotation in rotations:
         common = common * wedge.at_rest(rotation.detach(), side)
     power = torch.fft.rfftn(volumes, dim=(-3, -2, -1)).abs().square().sum(1)
-    part = common.flatten(1).sum(1) / (ball * twice).sum()
+    part = common.flatten(1).sum(1) / ball.sum()
     measured: Tensor = (power * common).flatten(1).sum(1) / (part * side**3)
     return measured
+
+
+def _distance(side: int, dimensions: int, dtype: torch.dtype) -> Tensor:
+    """Of each pixel from the centre of the box."""
+    distance: Tensor = centred_grid((side,) * dimensions).to(dtype).norm(dim=-1)
+    return distance
+
+
+def _weighted_ball(side: int) -> Tensor:
+    """How many coefficients each frequency of a ball stands for: of pairs, rfftn gives one."""
+    twice = torch.full((side // 2 + 1,), 2.0)
+    twice[0] = 1.0
+    return fourier_ball(side) * twice

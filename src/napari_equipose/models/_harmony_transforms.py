@@ -12,10 +12,12 @@ from torch import Tensor
 from ..geometry import (
     Poses,
     Poses3D,
+    constant,
     random_rotations,
     resample,
     rotation_from_6d,
     rotation_matrix_2d,
+    turn_about,
 )
 from ._harmony_config import HarmonyConfig
 
@@ -132,17 +134,17 @@ class TransformRanges:
         config, d = self.config, self.config.dimensions
 
         def uniform(bound: float | None, *shape: int) -> Tensor:
-            return (2 * torch.rand(shape).to(like) - 1) * (bound or 0.0)
+            return (2 * torch.rand(shape, device=like.device).to(like) - 1) * (bound or 0.0)
 
         if d == 2:
             rotation = rotation_matrix_2d(uniform(config.rotation_range, n))
         elif config.rotation_range is not None and not self.all_turns:
-            axis = F.normalize(torch.randn(n, 3).to(like), dim=-1)
+            axis = F.normalize(torch.randn(n, 3, device=like.device).to(like), dim=-1)
             rotation = turn_about(axis * uniform(config.rotation_range, n, 1))
         else:
             rotation = random_rotations(n, like)
         if config.rotation_range is None:
-            rotation = torch.eye(d).to(like).expand(n, d, d)
+            rotation = constant(torch.eye, d, like=like).expand(n, d, d)
         return Transforms(
             rotation,
             uniform(self.shift, n, d),
@@ -154,7 +156,7 @@ class TransformRanges:
     def _rotation(self, numbers: Tensor) -> Tensor:
         config, d = self.config, self.config.dimensions
         if config.rotation_range is None:
-            return torch.eye(d).to(numbers).expand(len(numbers), d, d)
+            return constant(torch.eye, d, like=numbers).expand(len(numbers), d, d)
         if self.all_turns and d == 3:
             return rotation_from_6d(numbers)
         if self.all_turns:
@@ -178,15 +180,6 @@ class TransformRanges:
             chosen.append(int(apart.argmax()))
             apart = np.minimum(apart, (group[chosen[-1]].inv() * group).magnitude())
         return torch.from_numpy(group[chosen].as_matrix()).float()
-
-
-def turn_about(vectors: Tensor) -> Tensor:
-    """Rotations (n, 3, 3) about vectors (n, 3), in order (z, y, x), by their length in radians."""
-    z, y, x = vectors.unbind(-1)
-    zero = torch.zeros_like(z)
-    rows = torch.stack((zero, -x, y, x, zero, -z, -y, z, zero), -1)
-    matrix: Tensor = torch.linalg.matrix_exp(rows.unflatten(-1, (3, 3)))
-    return matrix
 
 
 def _twice(bound: float | None) -> float | None:

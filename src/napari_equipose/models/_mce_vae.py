@@ -13,6 +13,7 @@ from ..geometry import (
     apply_poses,
     exponential_map,
     group_size,
+    numbers_like,
     wrap_angle,
 )
 from ._interface import Capabilities, LossTerms, Posterior
@@ -205,9 +206,10 @@ class MCEVAE(nn.Module):
         shift = config.box_size / 8
         if config.translation_range is not None:
             shift = config.translation_range
-        ranges = torch.tensor([config.rotation_range, shift, shift, log(config.scale_range)])
+        ranges = (config.rotation_range, shift, shift, log(config.scale_range))
         uniform = 2 * torch.rand(n, len(self.units), device=images.device) - 1
-        motion = exponential_map(config.group, uniform * ranges[: len(self.units)].to(uniform))
+        bounds = numbers_like(ranges[: len(self.units)], uniform)
+        motion = exponential_map(config.group, uniform * bounds)
         with torch.autocast(images.device.type, enabled=False):
             level = self.likelihood.mean(self.level)
             return apply_poses(images - level, motion.poses, scale=motion.scale) + level
@@ -277,7 +279,7 @@ class MCEVAE(nn.Module):
         self.train(training)
         if poses is None and box_size is None:
             return drawn
-        still = Poses(*(part.to(content) for part in Poses.identity(len(content))))
+        still = Poses.identity(len(content), content)
         size, level = box_size or self.config.box_size, self.likelihood.mean(self.level)
         return apply_poses(drawn - level, poses or still, (size, size)) + level
 

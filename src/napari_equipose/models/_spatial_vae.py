@@ -13,16 +13,17 @@ from ..geometry import (
     Poses3D,
     apply_poses,
     centred_grid,
+    constant,
     fourier_crop,
     random_rotations,
     rotation_from_6d,
     smooth_ball_mask,
     smooth_disc_mask,
+    turn_about,
     wrap_angle,
 )
 from ._checks import check_boxes
 from ._dense_networks import SpatialGenerator, box_encoder
-from ._harmony_transforms import turn_about
 from ._interface import Capabilities, LossTerms, Posterior
 from ._likelihoods import BernoulliLikelihood, GaussianLikelihood
 from ._normal_kl import LOG_STD_RANGE, free_angle_kl, unit_kl
@@ -179,9 +180,9 @@ class SpatialVAE(nn.Module):
         """Poses of the encoder's numbers of the rotation, which may be none."""
         n = len(turn)
         if self.config.dimensions == 3:
-            still = torch.eye(3).to(turn).expand(n, 3, 3)
-            rotation = rotation_from_6d(turn) if turn.shape[1] else still
-            return Poses3D(rotation, translation)
+            if not turn.shape[1]:
+                return Poses3D.identity(n, turn)._replace(translation=translation)
+            return Poses3D(rotation_from_6d(turn), translation)
         if not turn.shape[1]:
             angle = turn.new_zeros(n)
         elif turn.shape[1] == 1:
@@ -198,7 +199,7 @@ class SpatialVAE(nn.Module):
         if d == 3:
             turned = Poses3D(random_rotations(n, images), zero)
         else:
-            turned = Poses((2 * torch.rand(n).to(images) - 1) * pi, zero)
+            turned = Poses((2 * torch.rand(n, device=images.device).to(images) - 1) * pi, zero)
         beliefs = self._read(apply_poses(images, turned))
         return beliefs._replace(poses=turned.inverse().compose(beliefs.poses))
 
@@ -303,10 +304,10 @@ class SpatialVAE(nn.Module):
         """
         d, n = self.config.dimensions, len(content)
         if poses is None:
-            still: Any = (Poses3D if d == 3 else Poses).identity(n)
-            poses = type(still)(*(part.to(content) for part in still))
+            poses = (Poses3D if d == 3 else Poses).identity(n, content)
         shape = (box_size or self.config.box_size,) * d
-        points = centred_grid(shape).to(content).reshape(1, -1, d)
+        points = constant(centred_grid, shape, like=content)
+        points = points.reshape(1, -1, d)
         drawn = self._draw_points(content, poses, points)[:, : self.config.channels]
         return self.likelihood.mean(drawn).reshape(n, -1, *shape)
 
@@ -325,5 +326,5 @@ class SpatialVAE(nn.Module):
             raise InputError(
                 "a CTF wants images and the gaussian likelihood; set likelihood=gaussian."
             )
-        rows = torch.fft.fftfreq(side, 1 / side).long()
+        rows = constant(torch.fft.fftfreq, side, 1 / side, like=ctf, dtype=torch.long)
         return ctf[:, rows, : side // 2 + 1]

@@ -10,6 +10,7 @@ from ..geometry import (
     Poses,
     apply_poses,
     centred_grid,
+    constant,
     rotation_matrix_2d,
     smooth_disc_mask,
     wrap_angle,
@@ -44,6 +45,7 @@ class TargetVAE(nn.Module):
     log_prior: Tensor  # (components,)
     canonical_grid: Tensor
     canonical_mask: Tensor
+    canonical_edge: Tensor  # where the mask falls, indices of its pixels
     frame_content: Tensor  # (n_frames, content_dim)
     frame_rotation: Tensor  # (n_frames,), radians
     pixel_mask: Tensor
@@ -83,6 +85,8 @@ class TargetVAE(nn.Module):
             "canonical_mask": smooth_disc_mask(config.canonical_size, edge=2.0),
             "pixel_mask": smooth_disc_mask(config.box_size, config.mask_radius or config.box_size),
         }
+        mask = buffers["canonical_mask"]
+        buffers["canonical_edge"] = ((mask > 0) & (mask < 1)).flatten().nonzero().squeeze(1)
         if config.focus is not None:
             distance = centred_grid((config.box_size,) * 2).norm(dim=-1)
             buffers["pixel_mask"] = buffers["pixel_mask"] * torch.exp(
@@ -260,7 +264,8 @@ class TargetVAE(nn.Module):
         logit, turn, _, offset, _, content, _ = (
             head[:, 0, 0] for head in self.encoder.read_heads(self.encoder.lifted(patches))
         )
-        steps = torch.arange(config.n_rotations).to(turn) * (2 * pi / config.n_rotations)
+        steps = torch.arange(config.n_rotations, device=turn.device).to(turn)
+        steps = steps * (2 * pi / config.n_rotations)
         rotation = steps + turn.squeeze(-1) * (pi / config.n_rotations)
         translation = torch.zeros_like(offset)
         if config.subpixel:
@@ -286,7 +291,7 @@ class TargetVAE(nn.Module):
         ``at_rest`` is what `_draw_at_rest` makes of the content, where it is at hand.
         """
         if isinstance(self.generator, CoordinateGenerator):
-            points = centred_grid((box_size, box_size)).to(content).reshape(1, -1, 2)
+            points = constant(centred_grid, (box_size, box_size), like=content).reshape(1, -1, 2)
             drawn: Tensor = self.generator(content, poses.inverse().move(points))
             return drawn.reshape(len(content), -1, box_size, box_size)
         level = self.generator.level.unsqueeze(-1)
@@ -336,8 +341,7 @@ class TargetVAE(nn.Module):
     def _centroid(self, at_rest: Tensor) -> Tensor:
         """Middle of objects as `_draw_at_rest` makes them, shape (n, 2), pixels (y, x)."""
         drawn = self.likelihood.mean(at_rest).mean(1)
-        ring = (self.canonical_mask > 0) & (self.canonical_mask < 1)
-        level = drawn[:, ring].median(1).values[:, None, None]
+        level = drawn.flatten(1)[:, self.canonical_edge].median(1).values[:, None, None]
         weight = ((drawn - level).abs() * self.canonical_mask).flatten(1)
         weight = (weight - 0.1 * weight.amax(1, keepdim=True)).clamp(min=0)
         total = weight.sum(1, keepdim=True).clamp(min=1e-6)

@@ -1,7 +1,7 @@
 """The plain VAE and beta-VAE: codes of images, with no pose, that others are held against."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -162,8 +162,8 @@ class VAE(nn.Module):
     def infer(self, images: Tensor) -> Posterior:
         """Content of images or volumes; their poses are all at rest."""
         mean, log_std = self._read(images)
-        still: Any = (Poses3D if self.config.dimensions == 3 else Poses).identity(len(images))
-        return Posterior(type(still)(*(part.to(mean) for part in still)), mean, log_std.exp())
+        kind = Poses3D if self.config.dimensions == 3 else Poses
+        return Posterior(kind.identity(len(images), mean), mean, log_std.exp())
 
     @torch.no_grad()
     def generate(
@@ -191,6 +191,6 @@ class VAE(nn.Module):
         if poses is None and box_size in (None, config.box_size):
             return drawn
         if poses is None:
-            still: Any = (Poses3D if config.dimensions == 3 else Poses).identity(len(content))
-            poses = type(still)(*(part.to(content) for part in still))
+            kind = Poses3D if config.dimensions == 3 else Poses
+            poses = kind.identity(len(content), content)
         return apply_poses(drawn, poses, (box_size or config.box_size,) * config.dimensions)
