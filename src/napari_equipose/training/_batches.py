@@ -1,11 +1,11 @@
 """Which images make a batch, with which random numbers, and how many fit into memory."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..geometry import InputError, check_type
 from ..inference import Notice
@@ -13,6 +13,8 @@ from ..models import OutOfMemory, free_memory, is_out_of_memory
 from ._training_config import TrainingConfig
 
 _Result = TypeVar("_Result")
+_SHARE = 0.25
+"""Of a device's free memory, for boxes that are kept there; the rest is for the work on them."""
 
 
 class Boxes(Protocol):
@@ -20,6 +22,36 @@ class Boxes(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+class Feed:
+    """Batches of boxes, on the device of the model.
+
+    Where the boxes are a tensor that takes no more than a quarter of the free memory of a GPU,
+    they are kept there: a copy for each step would have the processor wait for the GPU. Others are
+    copied batch by batch, while the GPU works.
+    """
+
+    def __init__(self, boxes: Boxes, device: torch.device) -> None:
+        self.boxes, self.device = boxes, device
+        if isinstance(boxes, Tensor) and boxes.device.type == "cpu" and device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if boxes.numel() * boxes.element_size() <= _SHARE * free:
+                self.boxes = boxes.to(device)
+        kept = isinstance(self.boxes, Tensor) and self.boxes.device == device
+        self.rows_on = device if kept else torch.device("cpu")
+        """Where indices of boxes are wanted; others are copied."""
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        batch = self.boxes[rows.to(self.rows_on)]
+        if batch.device == self.device or self.device.type != "cuda":
+            return batch.to(self.device)
+        return batch.pin_memory().to(self.device, non_blocking=True)
+
+
+def adam(parameters: Iterable[nn.Parameter], rate: float, device: torch.device) -> Any:
+    """Make the optimizer; on CUDA one that takes a step in a few operations."""
+    return torch.optim.Adam(parameters, rate, fused=True if device.type == "cuda" else None)
 
 
 def check_enough(images: Boxes) -> None:
@@ -41,13 +73,18 @@ def split(n: int, config: TrainingConfig) -> tuple[Tensor, Tensor]:
     return order[held:], order[:held]
 
 
-def batches(rows: Tensor, steps: int, config: TrainingConfig, epoch: int) -> Sequence[Tensor]:
-    """Batches of an epoch: passes over the images in random order, until there are enough."""
+def batches(
+    rows: Tensor, steps: int, config: TrainingConfig, epoch: int, device: torch.device
+) -> Sequence[Tensor]:
+    """Batches of an epoch: passes over the images in random order, until there are enough.
+
+    The indices are drawn on the CPU, the same on all devices, and lie on ``device``.
+    """
     generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
     size = min(config.batch_size, len(rows))
     passes = -(-steps * size // len(rows))
     order = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(passes)]
-    return list(torch.cat(order).split(size)[:steps])
+    return list(torch.cat(order).to(device).split(size)[:steps])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..geometry import ContrastTransfer, InputError, check_type
 from ..inference import Notice
 from ..models import LossTerms, multiplies_bfloat16
-from ._batches import Boxes, Room, batches, check_enough, seeded, split
+from ._batches import Boxes, Feed, Room, adam, batches, check_enough, seeded, split
 from ._reports import EpochReport, StepReport
 from ._schedule import (
     TrainingError,
@@ -166,7 +166,8 @@ def _epoch(
     """Take the steps of an epoch; return their mean loss, and the last learning rate."""
     config, steps = learner.config, learner.steps
     reported, losses, rate = time.monotonic(), list[float](), config.learning_rate
-    for step, rows in enumerate(batches(learner.train_rows, steps, config, state.epoch)):
+    order = batches(learner.train_rows, steps, config, state.epoch, learner.images.rows_on)
+    for step, rows in enumerate(order):
         done = share_done(config, state.epoch + step / steps, time.monotonic() - began)
         if done >= 1:
             break
@@ -198,11 +199,14 @@ class _Learner:
         targets: Boxes | None,
     ) -> None:
         self.model: Any = model
-        self.images, self.config, self.ctf, self.targets = images, config, ctf, targets
+        self.config = config
         self.device = next(model.parameters()).device
+        self.images = Feed(images, self.device)
+        self.targets = None if targets is None else Feed(targets, self.device)
+        self.ctf = None if ctf is None else ctf.to(self.device)
         self.train_rows, self.held_rows = split(len(images), config)
         self.steps = config.steps_per_epoch or -(-len(self.train_rows) // config.batch_size)
-        self.optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
+        self.optimizer = adam(model.parameters(), config.learning_rate, self.device)
         self.room = Room(min(config.batch_size, len(self.train_rows)), self.device)
 
     def restore(self, state: TrainingState) -> None:
@@ -230,39 +234,58 @@ class _Learner:
             turn = self.config.quarter_turns and self.ctf is None
             turns = int(torch.randint(4, ())) if turn else 0
             self.optimizer.zero_grad()
-            total = 0.0
+            losses: list[Tensor] = []
             for part in rows.split(at_a_time):
                 loss = self._loss(part, turns).total
                 # of the mean of the batch; a whole one is left as it is, to the bit
                 loss = loss if len(part) == len(rows) else loss * len(part) / len(rows)
                 loss.backward()
-                total += loss.item()
+                losses.append(loss.detach().reshape(()))
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-            if not (isfinite(total) and isfinite(norm.item())):
-                return float("nan")
+            return self._take_step(torch.stack([*losses, norm]))
+
+    def _take_step(self, checked: Tensor) -> float:
+        """Change the weights if all of some losses, and the norm after them, are finite.
+
+        Returns the sum of the losses, or NaN. The processor waits for the device once.
+        """
+        on_device = self.device.type == "cuda"
+        if on_device:  # it leaves the step out by itself: all is queued before it is waited for
+            self.optimizer.found_inf = 1 - checked.isfinite().all().float()
             self.optimizer.step()
-        return total
+        *losses, norm = checked.tolist()
+        if not all(map(isfinite, (*losses, norm))):
+            return float("nan")
+        if not on_device:
+            self.optimizer.step()
+        return float(sum(losses))
 
     @torch.no_grad()
     def validate(self, at_a_time: int) -> dict[str, float]:
         """Mean parts of the loss of the images held out, with the same noise every time."""
-        sums: dict[str, float] = {}
+        found: list[tuple[str, int]] = []
+        values: list[Tensor] = []
         self.model.eval()
-        for step, rows in enumerate(self.held_rows.split(at_a_time)):
+        order = self.held_rows.to(self.images.rows_on).split(at_a_time)
+        for step, rows in enumerate(order):
             with seeded(self.config, _VALIDATION, step, self.device):
                 parts = self._loss(rows).parts
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
+            found += [(name, len(rows)) for name in parts]
+            values += [part.reshape(()).to(self.device) for part in parts.values()]
         self.model.train()
+        sums: dict[str, float] = {}
+        # read once, after all is queued
+        for (name, n), value in zip(found, torch.stack(values).tolist(), strict=True):
+            sums[name] = sums.get(name, 0.0) + value * n
         return {name: value / len(self.held_rows) for name, value in sums.items()}
 
     def _loss(self, rows: Tensor, turns: int = 0) -> LossTerms:
         """Terms of the loss of some images, turned by quarters."""
-        batch = self.images[rows].to(self.device)
+        batch = self.images[rows]
         if turns:
             batch = torch.rot90(batch, turns, (-2, -1))
-        given = {} if self.ctf is None else {"ctf": self.ctf[rows].to(self.device)}
+        given = {} if self.ctf is None else {"ctf": self.ctf[rows.to(self.device)]}
         if self.targets is not None:  # aligned whichever way the image is turned
-            given["targets"] = self.targets[rows].to(self.device)
+            given["targets"] = self.targets[rows]
         terms: LossTerms = self.model.loss(batch, **given)
         return terms

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..geometry import ContrastTransfer, InputError, fourier_crop
 from ..inference import AbInitioConfig, Progress, Structures, ab_initio, ab_initio_images
 from ..models import Harmony, TargetVAE
-from ._batches import Boxes, seeded, split
+from ._batches import Boxes, Feed, adam, seeded, split
 from ._training_config import TrainingConfig
 from ._wake_sleep import begin_with_classes, find_classes
 
@@ -137,8 +137,9 @@ class _Pupil:
     def __init__(
         self, model: Harmony, config: TrainingConfig, found: Structures, transfer: Tensor | None
     ) -> None:
-        self.model, self.config, self.found, self.transfer = model, config, found, transfer
+        self.model, self.config, self.found = model, config, found
         self.device = model.start.device
+        self.transfer = None if transfer is None else transfer.to(self.device)
         k = len(found.averages)
         self.contents = torch.zeros(k, model.config.content_dim, device=self.device)
         self.contents[:, 0] = torch.linspace(-_FARTHEST, _FARTHEST, k + 2)[1:-1]
@@ -147,15 +148,17 @@ class _Pupil:
     def learn(self, boxes: Boxes, rows: Tensor) -> Generator[Progress, None, None]:
         """Take the steps: of the decoder, then of the encoder."""
         model, config, found = self.model, self.config, self.found.members()
-        rows = rows[torch.from_numpy(found.rows)]
-        label = torch.from_numpy(found.label)
+        feed = Feed(boxes, self.device)
+        rows = rows[torch.from_numpy(found.rows)].to(feed.rows_on)
+        label = torch.from_numpy(found.label).to(self.device)
         kind: Any = type(found.poses)
-        scale = None if found.scale is None else torch.from_numpy(found.scale)
+        poses = [part.to(self.device) for part in found.poses]
+        scale = None if found.scale is None else torch.from_numpy(found.scale).to(self.device)
         averages = torch.from_numpy(found.averages).to(self.device)
         if model.config.dimensions == 3:
             averages = averages.unsqueeze(1)
-        drawing = torch.optim.Adam(model.decoder.parameters(), _DRAWING_RATE)
-        reading = torch.optim.Adam(model.encoder.parameters(), _READING_RATE)
+        drawing = adam(model.decoder.parameters(), _DRAWING_RATE, self.device)
+        reading = adam(model.encoder.parameters(), _READING_RATE, self.device)
         steps = _STEPS + _READING_STEPS[model.config.dimensions]
         for step in range(steps):
             optimizer = drawing if step < _STEPS else reading
@@ -164,11 +167,12 @@ class _Pupil:
                 if step < _STEPS:
                     loss = self._unlike(averages)
                 else:
-                    few = torch.randint(len(rows), (config.batch_size,))
-                    given = kind(*(part[few].to(self.device) for part in found.poses))
-                    scaled = None if scale is None else scale[few].to(self.device)
-                    batch = boxes[rows[few]].to(self.device)
-                    content = self.contents[label[few].to(self.device)]
+                    few = torch.randint(len(rows), (config.batch_size,), device=feed.rows_on)
+                    batch = feed[rows[few]]
+                    few = few.to(self.device)
+                    given = kind(*(part[few] for part in poses))
+                    scaled = None if scale is None else scale[few]
+                    content = self.contents[label[few]]
                     loss = model.guided_loss(batch, content, self.spread, given, scaled)
                 loss.backward()
                 optimizer.step()

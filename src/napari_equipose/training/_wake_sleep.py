@@ -12,7 +12,7 @@ from torch import Tensor
 from ..geometry import InputError, Poses, apply_poses, smooth_disc_mask
 from ..inference import ClassificationConfig, Progress, Structures, classify_images
 from ..models import TargetVAE, TargetVAEConfig, multiplies_bfloat16
-from ._batches import Boxes, seeded, split
+from ._batches import Boxes, adam, seeded, split
 from ._training_config import TrainingConfig
 
 _DRAWING_STEPS, _READING_STEPS = 300, 600
@@ -142,12 +142,13 @@ class _Dreamer:
         self.contents = torch.zeros(k, model.config.content_dim, device=self.device)
         self.contents[:, 0] = torch.linspace(-_FARTHEST, _FARTHEST, k + 2)[1:-1]
         self.spread = _SPREAD * 2 * _FARTHEST / (k + 1)
-        self.shares = torch.bincount(torch.from_numpy(found.label[found.label >= 0])).float()
+        shares = torch.bincount(torch.from_numpy(found.label[found.label >= 0])).float()
+        self.shares = shares.to(self.device)
         half = model.config.canonical_size / 2
         self.mask = smooth_disc_mask(model.config.box_size, half, edge=2.0).to(self.device)
         self.noise = self._noise(boxes, found)
-        self.drawing = torch.optim.Adam(model.generator.parameters(), _DRAWING_RATE)
-        self.reading = torch.optim.Adam(model.encoder.parameters(), _READING_RATE)
+        self.drawing = adam(model.generator.parameters(), _DRAWING_RATE, self.device)
+        self.reading = adam(model.encoder.parameters(), _READING_RATE, self.device)
 
     def learn_to_draw(self) -> None:
         """Take a step towards the averages."""
@@ -164,13 +165,13 @@ class _Dreamer:
         for group in self.reading.param_groups:
             group["lr"] = _READING_RATE * warm * (1 + cos(pi * done)) / 2
         n, config = self.config.batch_size, self.model.config
-        label = torch.multinomial(self.shares, n, replacement=True).to(self.device)
+        label = torch.multinomial(self.shares, n, replacement=True)
         content = self.contents[label]
         content = content + self.spread * torch.randn_like(content)
         reach = config.places_range * config.binning
         std = config.translation_std or config.box_size / 10
-        shift = (std * torch.randn(n, 2)).clamp(-reach, reach)
-        poses = Poses(*(part.to(self.device) for part in (torch.rand(n) * (2 * pi), shift)))
+        shift = (std * torch.randn(n, 2, device=self.device)).clamp(-reach, reach)
+        poses = Poses(torch.rand(n, device=self.device) * (2 * pi), shift)
         with torch.no_grad():
             low, high = _CONTRAST
             factor = low + (high - low) * torch.rand(n, 1, 1, 1, device=self.device)
