@@ -417,8 +417,12 @@ STARS = [
     ("beyond", HEADER + "3@s.mrcs\n", "3@s.mrcs is not there; the stack has 2 images"),
     ("uncountable", HEADER + f"{10**30}@s.mrcs\n", "image files that are not there"),
     ("long", HEADER + f"1@{'s' * 5000}.mrcs\n", "image files that are not there"),
-    ("nul", HEADER + "1@s\0.mrcs\n", "image files that are not there"),
-    ("words", HEADER + "_rlnDetectorPixelSize\n1@s.mrcs five\n", "numbers in column rlnDetector"),
+    ("nul", HEADER + "1@s\0.mrcs\n", "it is no text"),
+    (
+        "words",
+        HEADER + "_rlnDetectorPixelSize\n1@s.mrcs five\n",
+        "DetectorPixelSize is no number",
+    ),
     (
         "groups",
         "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 2\n1 3\n"

@@ -15,7 +15,7 @@ from ._object_layers import object_layers, read_record
 from ._particles import read_halves, read_places, read_wedges, wedges_of
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
-from ._tables import TABLE_SUFFIXES, read_columns, read_table, write_table
+from ._tables import TABLE_SUFFIXES, check_writable, read_columns, read_table, write_table
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -26,6 +26,7 @@ __all__ = [
     "StarFile",
     "atomic_path",
     "check_square",
+    "check_writable",
     "napari_get_reader",
     "napari_write_image",
     "napari_write_points",

@@ -23,7 +23,7 @@ from ._object_layers import (
 )
 from ._relion import star_to_picks
 from ._stacks import ParticleStack, read_stack
-from ._star import pixel_sizes, read_star
+from ._star import read_star
 from ._tables import read_table, write_table
 from ._units import in_angstrom
 
@@ -62,9 +62,7 @@ def _read_particles(path: str | list[str]) -> list[LayerData]:
             continue
         star = read_star(name)
         if "rlnImageName" not in star.particles:
-            sizes = pixel_sizes(star)
-            known = None if sizes is None or not len(sizes) else float(sizes[0])
-            layers.append(_points(Path(name), star_to_picks(star, Path(name)), known))
+            layers.append(_points(Path(name), *star_to_picks(star, Path(name))))
         else:
             layers.append(_stack(read_stack(name)))
     return layers

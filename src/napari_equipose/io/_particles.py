@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..geometry import InputError, MissingWedge
 from ._stacks import ParticleStack
+from ._tomograms import plain_name
 
 _TILTS = ["tilt_min", "tilt_max"]
 _PLACE = [f"rlnCoordinate{axis}" for axis in "ZYX"]
@@ -130,7 +131,11 @@ def read_places(
 
 
 def _is_of(names: "pd.Series[str]", tomogram: Path) -> NDArray[np.bool_]:
-    """Which names are those of a file, with or without its folder and suffix."""
+    """Which names are those of a file, with or without its folder, suffix and additions."""
     known = {tomogram.stem, tomogram.name}
-    given = (Path(str(name)) for name in names)
-    return np.array([bool(known & {one.stem, one.name}) for one in given], bool)
+    given = [Path(str(name)) for name in names]
+    same = np.array([bool(known & {one.stem, one.name}) for one in given], bool)
+    if same.any():
+        return same
+    plain = plain_name(tomogram.name)
+    return np.array([plain_name(one.name) == plain for one in given], bool)

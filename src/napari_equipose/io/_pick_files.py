@@ -14,7 +14,6 @@ from ..geometry import InputError, box_centre
 from ._files import atomic_path, existing_file, reading
 from ._star import read_blocks
 
-_IN_VOLUME = "lists positions in a volume; wanted those in an image."
 _TOPAZ = {"image_name": "image", "x_coord": "x", "y_coord": "y", "score": "score"}
 
 
@@ -41,10 +40,10 @@ def read_cbox(path: str | Path) -> pd.DataFrame:
     """
     boxes = read_blocks(path, []).get("cryolo")
     names = ["CoordinateX", "CoordinateY", "Width", "Height"]
-    if not isinstance(boxes, pd.DataFrame) or not set(names) <= set(boxes.columns):
+    if boxes is None or not set(names) <= set(boxes.columns):
         raise InputError(f"{path} is not a .cbox file: it has no table data_cryolo of boxes.")
     if "CoordinateZ" in boxes and pd.to_numeric(boxes["CoordinateZ"], "coerce").nunique() > 1:
-        raise InputError(f"{path} {_IN_VOLUME}")
+        raise InputError(f"{path} lists positions in a volume; wanted those in an image.")
     with reading(path, "a .cbox file of numbers"):
         numbers = boxes[names].astype(np.float64).to_numpy()
     table = _places(path, numbers[:, :2] + numbers[:, 2:] / 2)
@@ -54,22 +53,20 @@ def read_cbox(path: str | Path) -> pd.DataFrame:
 
 
 def read_coords(path: str | Path) -> pd.DataFrame:
-    """Read a .coords file: a centre x, y a line, or a table of Topaz.
+    """Read a .coords file: a centre x, y (, z) a line, or a table of Topaz.
 
     Returns
     -------
     DataFrame
-        ``image`` (the file's stem, where the file has none), ``y``, ``x``.
+        ``image`` (the file's stem, where the file has none), (``z``,) ``y``, ``x``.
     """
     path = existing_file(path)
     with path.open("rb") as file:
         if file.read(10) == b"image_name":
             return read_topaz(path)
     centres = _numbers(path, "a .coords file")
-    if centres.shape[1] == 3:
-        raise InputError(f"{path} {_IN_VOLUME}")
-    if centres.shape[1] != 2:
-        raise InputError(f"{path} has {centres.shape[1]} numbers a line; wanted x and y.")
+    if centres.shape[1] not in (2, 3):
+        raise InputError(f"{path} has {centres.shape[1]} numbers a line; wanted x, y (, z).")
     return _places(path, centres)
 
 
@@ -85,7 +82,8 @@ def _numbers(path: str | Path, kind: str, columns: int | None = None) -> NDArray
 
 def _places(path: str | Path, centres: NDArray[np.float64]) -> pd.DataFrame:
     image = pd.array([Path(path).stem] * len(centres), dtype="str")
-    return pd.DataFrame({"image": image, "y": centres[:, 1], "x": centres[:, 0]})
+    places = dict(zip("xyz", centres.T, strict=False))
+    return pd.DataFrame({"image": image, **dict(reversed(places.items()))})
 
 
 def write_box(path: str | Path, picks: pd.DataFrame, box_size: int) -> None:

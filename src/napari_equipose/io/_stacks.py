@@ -158,6 +158,11 @@ def _read_star_stack(path: Path, folder: Path | None) -> ParticleStack:
         )
     if star.particles.empty:
         raise InputError(f"{path} lists no particles.")
+    if star.tilt_stacks:
+        raise InputError(
+            f"{path} lists stacks of tilts (rlnTomoSubTomosAre2DStacks), not volumes; extract the "
+            "particles as 3D subtomograms."
+        )
     names = star.particles["rlnImageName"].astype(str)
     parts = names.str.extract(r"^(?:(\d{1,9})@)?(.+)$")
     if parts[1].isna().any():
@@ -205,14 +210,14 @@ def _check_found(star: Path, names: list[str], found: list[Path | None]) -> None
     ------
     InputError
     """
-    first_of: dict[Path, str] = {}
+    first_of: dict[Path, tuple[str, bool]] = {}
     for name, file in zip(names, found, strict=True):
         if file is None:
             continue
-        first = first_of.setdefault(file.resolve(), name)
-        if first != name and not all(
-            file.parts[-len(parts) :] == parts for parts in (Path(first).parts, Path(name).parts)
-        ):
+        parts = Path(name).parts
+        moved = file.parts[-len(parts) :] != parts
+        first, first_moved = first_of.setdefault(file.resolve(), (name, moved))
+        if first != name and (moved or first_moved):
             raise InputError(
                 f"{star} names {first} and {name}, of which only {file} is there, so that it can't "
                 "be told which particles are in it; put both where the names say."

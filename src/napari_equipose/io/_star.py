@@ -1,15 +1,15 @@
 """STAR files of particles: RELION 3.0, 3.1 to 5, and what both call a pixel size."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import starfile
 from numpy.typing import NDArray
 
 from ..geometry import InputError
 from ._files import atomic_path, existing_file, reading
+from ._star_text import format_star, parse_star
 
 # Names stay text: a micrograph called 0003 must not come back as 3.
 _TEXT = [
@@ -24,6 +24,10 @@ _TEXT = [
 # What must be numbers wherever it stands.
 _NUMBERS = [
     *("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ"),
+    *(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"),
+    *("rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ", "rlnTomoTiltSeriesPixelSize"),
+    *("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"),
+    *("rlnTomoSubTomosAre2DStacks", "rlnMicrographOriginalPixelSize"),
     *("rlnClassNumber", "rlnOpticsGroup", "rlnRandomSubset", "tilt_min", "tilt_max"),
     *("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
     *("rlnOriginX", "rlnOriginY", "rlnOriginZ"),
@@ -32,6 +36,18 @@ _NUMBERS = [
     *("rlnDetectorPixelSize", "rlnMagnification", "rlnVoltage", "rlnSphericalAberration"),
     *("rlnAmplitudeContrast", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift"),
 ]
+Of = Literal["images", "micrographs", "tilt series"]
+CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
+"""Positions from the middle of a tomogram (RELION 5)."""
+_SIZES: dict[Of, tuple[str, ...]] = {
+    "tilt series": ("rlnTomoTiltSeriesPixelSize", "rlnMicrographPixelSize"),
+    "images": ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnPixelSize"),
+    # Where MotionCor binned the frames the original pixel size is another, so it comes later.
+    "micrographs": (
+        *("rlnMicrographPixelSize", "rlnTomoTiltSeriesPixelSize"),
+        *("rlnMicrographOriginalPixelSize", "rlnPixelSize", "rlnImagePixelSize"),
+    ),
+}
 # What RELION 3.1 moved from each particle to its optics group.
 _OPTICS = ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]
 
@@ -41,6 +57,8 @@ class StarFile(NamedTuple):
 
     particles: pd.DataFrame
     optics: pd.DataFrame | None
+    tilt_stacks: bool = False
+    """Whether the images of particles are stacks of tilts (RELION 5), and no volumes."""
 
 
 def read_star(path: str | Path) -> StarFile:
@@ -49,35 +67,54 @@ def read_star(path: str | Path) -> StarFile:
     Raises
     ------
     InputError
-        If the file is missing or has no table of particles.
+        If the file is missing or has no table of particles, or one of them is in an optics group
+        that is not there.
     """
-    blocks = read_blocks(path, _TEXT)
-    tables = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
+    tables = read_blocks(path, _TEXT)
     for table in tables.values():
         for name in table.columns.intersection(_NUMBERS):
-            with reading(path, f"a STAR file with numbers in column {name}"):
-                table[name] = pd.to_numeric(table[name])
+            table[name] = _numbers(path, table[name])
+    general = tables.get("general", pd.DataFrame())
+    tilt_stacks = bool(general.get("rlnTomoSubTomosAre2DStacks", pd.Series([0])).eq(1).any())
     optics = tables.pop("optics", None)
     if optics is not None and not optics.get("rlnOpticsGroup", pd.Series([0, 0])).is_unique:
         raise InputError(f"{path}: each row of its optics must have an rlnOpticsGroup of its own.")
     particles = tables.get("particles")
     if particles is None:  # RELION 3.0 and others: one table, by any name
-        marks = {"rlnImageName", "rlnCoordinateX"}
+        marks = {"rlnImageName", "rlnCoordinateX", CENTRED[0]}
         particles = next((t for t in tables.values() if marks & set(t.columns)), None)
     if particles is None:
         raise InputError(
             f"{path} has no table of particles: none of its blocks "
-            f"({', '.join(map(repr, blocks)) or 'none'}) has rlnImageName or rlnCoordinateX."
+            f"({', '.join(map(repr, tables)) or 'none'}) has rlnImageName or rlnCoordinateX."
         )
-    return StarFile(particles, optics)
+    if optics is not None and "rlnOpticsGroup" in particles:
+        known = particles["rlnOpticsGroup"].isin(optics["rlnOpticsGroup"])
+        if not known.all():
+            row = int(known.to_numpy().argmin())
+            raise InputError(
+                f"{path}, row {row + 1}: its rlnOpticsGroup {particles['rlnOpticsGroup'].iloc[row]}"
+                " is not in the block data_optics; add it there, or leave both out."
+            )
+    return StarFile(particles, optics, tilt_stacks)
 
 
-def read_blocks(path: str | Path, text: list[str]) -> dict[str, Any]:
-    """Read the blocks of a STAR file, the columns ``text`` as text."""
+def _numbers(path: str | Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = (numbers.isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{path}, row {row + 1}: {column.iloc[row]!r} in column {column.name} is no number."
+        )
+    return numbers
+
+
+def read_blocks(path: str | Path, text: list[str]) -> dict[str, pd.DataFrame]:
+    """Read the blocks of a STAR file, the columns ``text`` as text; one without a loop is a row."""
     path = existing_file(path)
     with reading(path, "a STAR file"):
-        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=text)
-    return blocks
+        return parse_star(path.read_bytes(), text)
 
 
 def write_star(path: str | Path, star: StarFile) -> None:
@@ -89,25 +126,43 @@ def write_star(path: str | Path, star: StarFile) -> None:
     blocks = {"particles": star.particles}
     if star.optics is not None:
         blocks["optics"] = star.optics
+    try:
+        text = format_star(blocks)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     with atomic_path(path) as temporary:
-        starfile.write(blocks, temporary, na_rep="nan")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def pixel_sizes(star: StarFile) -> NDArray[np.float64] | None:
-    """The pixel size of each particle's image in Angstrom, None where the file does not say."""
-    particles, optics = star
-    if optics is not None and "rlnOpticsGroup" in particles:
-        for name in ("rlnImagePixelSize", "rlnMicrographPixelSize"):
-            if name in optics:
+def pixel_sizes(star: StarFile, of: Of = "images") -> NDArray[np.float64] | None:
+    """The pixel size that belongs to each particle in Angstrom; None where the file does not say.
+
+    Parameters
+    ----------
+    star : StarFile
+    of : "images", "micrographs" or "tilt series"
+        Of the images of the particles, which may be binned, or of what they were found in.
+    """
+    particles, optics = star.particles, star.optics
+    grouped = optics is not None and ("rlnOpticsGroup" in particles or len(optics) == 1)
+    for name in _SIZES[of]:
+        if optics is not None and grouped and name in optics:
+            if "rlnOpticsGroup" in particles:
                 by_group = optics.set_index("rlnOpticsGroup")[name]
-                return np.asarray(particles["rlnOpticsGroup"].map(by_group), np.float64)
-    for name in ("rlnImagePixelSize", "rlnPixelSize"):
+                return _lengths(particles["rlnOpticsGroup"].map(by_group))
+            return _lengths(pd.Series(optics[name].iloc[0], particles.index))
         if name in particles:
-            return particles[name].to_numpy(np.float64)
+            return _lengths(particles[name])
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.columns):
         detector = particles["rlnDetectorPixelSize"] * 1e4  # from micrometres
-        return np.asarray(detector / particles["rlnMagnification"], np.float64)
+        return _lengths(detector / particles["rlnMagnification"])
     return None
+
+
+def _lengths(column: "pd.Series[Any]") -> NDArray[np.float64] | None:
+    """Pixel sizes that are lengths; None if one of them is not."""
+    sizes = column.to_numpy(np.float64)
+    return sizes if np.isfinite(sizes).all() and (sizes > 0).all() else None
 
 
 def common_pixel_size(path: str | Path, sizes: NDArray[np.float64] | None) -> float | None:
@@ -121,8 +176,6 @@ def common_pixel_size(path: str | Path, sizes: NDArray[np.float64] | None) -> fl
     if sizes is None or not len(sizes):
         return None
     middle = float(np.median(sizes))
-    if not np.isfinite(sizes).all() or middle <= 0:
-        return None
     if np.abs(sizes / middle - 1).max() > 0.02:
         raise InputError(
             f"{path} mixes pixel sizes from {sizes.min():g} to {sizes.max():g} Angstrom; "
@@ -132,9 +185,12 @@ def common_pixel_size(path: str | Path, sizes: NDArray[np.float64] | None) -> fl
 
 
 def with_optics(
-    star: StarFile, pixel_size: float, box_size: int | None, dimensions: int = 2
+    star: StarFile, pixel_size: float | None, box_size: int | None, dimensions: int = 2
 ) -> StarFile:
-    """Give particles that have no optics groups one group for each microscope setting."""
+    """Give particles that have no optics groups one group for each microscope setting.
+
+    A pixel size that is not known is left out.
+    """
     if star.optics is not None:
         return star
     particles = star.particles.copy()
@@ -149,10 +205,10 @@ def with_optics(
         optics = pd.DataFrame({"rlnOpticsGroup": [1]})
     names = [f"opticsGroup{number}" for number in optics["rlnOpticsGroup"]]
     optics.insert(0, "rlnOpticsGroupName", names)
-    if box_size is None:
-        optics["rlnMicrographPixelSize"] = pixel_size
-    else:
-        optics["rlnImagePixelSize"] = pixel_size
+    if pixel_size is not None:
+        of_picks = box_size is None
+        optics["rlnMicrographPixelSize" if of_picks else "rlnImagePixelSize"] = pixel_size
+    if box_size is not None:
         optics["rlnImageSize"] = box_size
         optics["rlnImageDimensionality"] = dimensions
     return StarFile(particles, optics)

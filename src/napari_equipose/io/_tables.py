@@ -1,6 +1,7 @@
 """Files of poses and of picks."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import pandas as pd
 
 from ..geometry import InputError
 from ._columns import Kind, angles_of, columns_of, dimensions_of, kind_of, place_of, wrap_degrees
-from ._files import atomic_path, existing_file, reading
+from ._csv import read_csv, write_csv
 from ._pick_files import read_box, read_cbox, read_coords, read_topaz, write_box, write_topaz
 from ._relion import picks_to_star, poses_to_star, star_to_picks, star_to_poses
 from ._stacks import ParticleStack
-from ._star import read_star, write_star
+from ._star import StarFile, pixel_sizes, read_star, write_star
+from ._star_text import check_names
 
+_log = logging.getLogger(__name__)
 TABLE_SUFFIXES = (".csv", ".star", ".box", ".txt")
 
 
@@ -24,7 +27,7 @@ def write_table(
     stack: ParticleStack | None = None,
     pixel_size: float | None = None,
     box_size: int | None = None,
-) -> None:
+) -> list[str]:
     """Write poses or picks, whole or not at all; the suffix says as what.
 
     Parameters
@@ -37,10 +40,15 @@ def write_table(
         What the poses belong to; wanted for .star. Of a stack read from a STAR file every
         column and the order of the rows are kept.
     pixel_size : float, optional
-        Angstrom, for .star. By default the stack's; where neither is known 1 is written, so
-        that what stands there in Angstrom are pixels.
+        Angstrom, for .star. By default the stack's; where neither is known the file has none, and
+        origins are in pixels.
     box_size : int, optional
         Pixels, wanted for .box.
+
+    Returns
+    -------
+    list of str
+        What a person should know of the file, in sentences. They are logged too.
 
     Raises
     ------
@@ -50,14 +58,13 @@ def write_table(
     path = Path(path)
     suffix, kind = path.suffix.lower(), kind_of(table)
     if suffix == ".csv":
-        with atomic_path(path) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.8g")
+        write_csv(path, table)
     elif suffix == ".star" and kind == "picks":
-        write_star(path, picks_to_star(table, pixel_size))
+        return _write_star(path, picks_to_star(table, pixel_size))
     elif suffix == ".star":
         if stack is None:
             raise InputError(f"{path}: poses in a STAR file need the stack they belong to.")
-        write_star(path, poses_to_star(table, stack, pixel_size))
+        return _write_star(path, poses_to_star(table, stack, pixel_size))
     elif suffix in (".box", ".txt") and kind == "poses":
         raise InputError(f"{path}: {suffix} files hold picks; write poses as .csv or .star.")
     elif suffix in (".box", ".txt") and dimensions_of(table) == 3:
@@ -70,6 +77,30 @@ def write_table(
         write_topaz(path, table)
     else:
         raise InputError(f"{path}: tables are written as {', '.join(TABLE_SUFFIXES)}.")
+    return []
+
+
+def _write_star(path: Path, star: StarFile) -> list[str]:
+    write_star(path, star)
+    if pixel_sizes(star) is not None:
+        return []
+    note = (
+        f"{path.name} has no pixel size, as none is known of the image; give it to RELION when you "
+        "import the file."
+    )
+    _log.warning(note)
+    return [note]
+
+
+def check_writable(path: str | Path, names: Iterable[str]) -> None:
+    """Refuse names of images that a table of this suffix can't hold: for before the work.
+
+    Raises
+    ------
+    InputError
+    """
+    if Path(path).suffix.lower() == ".star":
+        check_names(names)
 
 
 def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
@@ -78,7 +109,7 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        .csv, .star, .box (EMAN), .cbox and .coords (crYOLO), .txt (Topaz).
+        .csv, .star, .box (EMAN), .cbox, .coords and .coord (crYOLO), .txt (Topaz).
     kind : "poses" or "picks", optional
         Which to take from a file that has both: by default poses where a STAR file names
         images of particles, and picks where it does not.
@@ -100,7 +131,7 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
         star = read_star(path)
         if kind is None:
             kind = "poses" if "rlnImageName" in star.particles else "picks"
-        raw = star_to_poses(star, path) if kind == "poses" else star_to_picks(star, path)
+        raw = star_to_poses(star, path) if kind == "poses" else star_to_picks(star, path)[0]
     elif suffix in _PLAIN_READERS:
         raw = _PLAIN_READERS[suffix](path)
         if kind is None:
@@ -121,20 +152,15 @@ def read_columns(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
         If the file is missing or damaged.
     """
     path = Path(path)
-    return _read_csv(path) if path.suffix.lower() == ".csv" else read_table(path, kind)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    path = existing_file(path)
-    with reading(path, "a CSV file that can be read"):
-        return pd.read_csv(path, dtype={"image": "str"}, skipinitialspace=True)
+    return read_csv(path) if path.suffix.lower() == ".csv" else read_table(path, kind)
 
 
 _PLAIN_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_csv,
+    ".csv": read_csv,
     ".box": read_box,
     ".cbox": read_cbox,
     ".coords": read_coords,
+    ".coord": read_coords,
     ".txt": read_topaz,
 }
 
