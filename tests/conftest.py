@@ -51,7 +51,7 @@ def home(fresh_preferences: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     from napari.settings import get_plugin_settings
     from napari.utils.notifications import notification_manager
 
-    from napari_equipose.widgets import _worker
+    from napari_equipose.widgets import _closed, _worker
     from napari_equipose.widgets._models import shelf
 
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -59,6 +59,7 @@ def home(fresh_preferences: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
     get_plugin_settings("napari-equipose").jobs.own_process = False  # a thread starts sooner
     monkeypatch.setattr(_worker, "PATIENCE", 60)  # a busy machine is no step that hangs
+    monkeypatch.setattr(_closed, "ask_whether_to_close", lambda *_: True)  # nobody answers
     shelf.clear()
     notification_manager.records.clear()
     return tmp_path

@@ -28,7 +28,7 @@ from napari_equipose.widgets._align_particles import Particles, gather
 from napari_equipose.widgets._align_source import AlignSourceForm
 from napari_equipose.widgets._detect_job import Found
 from napari_equipose.widgets._detect_layers import FoundLayers
-from napari_equipose.widgets._layers import box_points, plane_of, points_on
+from napari_equipose.widgets._layers import box_points, plane_of, points_on, slice_note
 from napari_equipose.widgets._train_source import SourceForm
 
 RNG = np.random.default_rng(0)
@@ -94,8 +94,8 @@ LEADING = {"2D": (), "3D": ("z",), "time": ("t",), "4D": ("t", "channel")}
 KINDS = ("numpy", "dask", "pyramid", "dask pyramid")
 TRANSFORMS = {
     "isotropic": {"scale": (1.5, 1.5)},
-    "anisotropic": {"scale": (0.7, 1.3), "translate": (5.0, -7.0)},
-    "turned": {"scale": (2.0, 3.0), "translate": (1.0, 2.0), "rotate": 30.0},
+    "shifted": {"scale": (0.7, 0.7), "translate": (5.0, -7.0)},
+    "turned": {"scale": (2.0, 2.0), "translate": (1.0, 2.0), "rotate": 30.0},
     "sheared": {"scale": (2.0, 2.0), "shear": (0.2,)},
     "affine": {"scale": (1.1, 1.1), "affine": [[0, 2, 3], [-2, 0, 4], [0, 0, 1]]},
 }
@@ -130,8 +130,8 @@ def assert_lies_as(other: Any, layer: Any) -> None:
     ("unit", "transform"),
     [
         ("pixel", "isotropic"),
-        ("nm", "anisotropic"),
-        ("angstrom", "anisotropic"),
+        ("nm", "shifted"),
+        ("angstrom", "shifted"),
         ("angstrom", "turned"),
         ("nm", "sheared"),
         ("pixel", "affine"),
@@ -514,3 +514,19 @@ def test_a_line_is_no_image() -> None:
     line = type("Line", (), {"data": np.zeros(5), "multiscale": False, "rgb": False, "name": "l"})
     with pytest.raises(InputError, match="an image"):
         plane_of(line, ViewerModel())
+
+
+@pytest.mark.parametrize(
+    ("axes", "leading", "part", "words"),
+    [
+        (("-3", "-2", "-1"), (4,), "plane", "plane 4 of axis 0"),
+        (("t", "y", "x"), (4,), "plane", "t = 4"),
+        (("t", "-3", "y", "x"), (4, 2), "plane", "t = 4, plane 2 of axis 1"),
+        (("-4", "-3", "-2", "-1"), (1,), "volume", "volume 1 of axis 0"),
+        (("y", "x"), (), "plane", ""),
+    ],
+)
+def test_which_slice_it_is_is_said_by_the_names_of_axes_where_they_have_some(
+    axes, leading, part, words
+) -> None:
+    assert slice_note(axes, leading, part) == words

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ import pytest
 import tifffile
 import torch
 from napari.settings import get_plugin_settings
+from napari.utils.interactions import (
+    mouse_move_callbacks,
+    mouse_press_callbacks,
+    mouse_release_callbacks,
+)
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QWidget
@@ -21,7 +27,13 @@ from napari_equipose.inference import finish
 from napari_equipose.io import read_table
 from napari_equipose.models import TargetVAE, load_model
 from napari_equipose.simulation import sample_ecoli
-from napari_equipose.training import RunFolder, read_run, unfinished_run, unfinished_runs
+from napari_equipose.training import (
+    RunFolder,
+    create_run,
+    read_run,
+    unfinished_run,
+    unfinished_runs,
+)
 from napari_equipose.widgets import TrainWidget, _worker
 from napari_equipose.widgets._models import shelf
 from napari_equipose.widgets._train_job import learn
@@ -290,15 +302,81 @@ def test_candidates_are_shown_and_can_be_learned_from(viewer, qtbot) -> None:
     assert shelf[next(iter(shelf))].saved.record["images"] == len(boxes.data)
 
 
-def test_box_size_follows_from_a_drawn_rectangle(viewer, qtbot) -> None:
-    viewer.add_image(RNG.normal(size=(100, 100)), scale=(0.5, 0.5), units=("um", "um"))
+@pytest.mark.parametrize(
+    ("shape", "corners", "size"),
+    [
+        ("line", [[10, 10], [40, 50]], 62),  # 50 long, and a quarter
+        ("rectangle", [[10, 10], [10, 40], [20, 40], [20, 10]], 38),  # 30 long, and a quarter
+        ("rectangle", [[10, 10], [10, 31], [31, 31], [31, 10]], 32),  # a diagonal of 29.7
+        ("ellipse", [[10, 10], [10, 40], [20, 40], [20, 10]], 38),
+        ("path", [[10, 10], [20, 30], [40, 50]], 62),
+    ],
+)
+def test_box_size_follows_from_what_is_drawn(viewer, qtbot, shape, corners, size) -> None:
+    image = viewer.add_image(RNG.normal(size=(100, 100)), scale=(0.5, 0.5), units=("um", "um"))
     panel = open_panel(viewer, "Train")
     click(qtbot, panel, "equipose.train.draw_box")
     shapes = viewer.layers[-1]
-    assert shapes.mode == "add_rectangle"
-    shapes.add_rectangles(np.array([[10, 10], [10, 40], [20, 40], [20, 10]]))
-    assert panel.source.box_size.value() == 38  # a quarter more than 30, even
-    assert panel.source.length.text() == "19 µm"
+    assert shapes.mode == "add_line"
+    shapes.add(np.array(corners), shape_type=shape)
+    assert panel.source.box_size.value() == size
+    assert panel.source.length.text() == f"{size / 2:g} µm"
+    qtbot.waitUntil(lambda: list(viewer.layers) == [image], timeout=60_000)
+    assert viewer.layers.selection.active is image
+
+
+def test_a_line_dragged_along_an_object_tells_the_size_when_the_button_is_released(
+    make_napari_viewer, qtbot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    image = viewer.add_image(RNG.normal(size=(100, 100)))
+    panel = open_panel(viewer, "Train")
+    click(qtbot, panel, "equipose.train.draw_box")
+    click(qtbot, panel, "equipose.train.draw_box")  # again: there is one layer to draw on
+    assert len(viewer.layers) == 2
+    shapes = viewer.layers[-1]
+    react = {
+        "mouse_press": mouse_press_callbacks,
+        "mouse_move": mouse_move_callbacks,
+        "mouse_release": mouse_release_callbacks,
+    }
+    steps = [("mouse_press", (30, 20)), ("mouse_move", (40, 40)), ("mouse_move", (70, 50))]
+    event = SimpleNamespace(modifiers=[], is_dragging=True, handled=False, button=1)
+    event.view_direction, event.dims_displayed = None, [0, 1]
+    for kind, place in [*steps, ("mouse_release", (70, 50))]:
+        event.type, event.position, event.pos = kind, place, np.array(place)
+        react[kind](shapes, event)
+        if kind != "mouse_release":
+            assert panel.source.box_size.value() == 32 and len(viewer.layers) == 2
+    assert panel.source.box_size.value() == 62
+    qtbot.waitUntil(lambda: list(viewer.layers) == [image], timeout=60_000)
+
+
+def test_no_box_is_larger_than_the_image(viewer, qtbot) -> None:
+    viewer.add_image(RNG.normal(size=(3, 20, 30)), name="small")
+    panel = open_panel(viewer, "Train")
+    size = panel.source.box_size
+    assert (size.value(), size.maximum()) == (20, 20)
+    large = viewer.add_image([RNG.normal(size=(s, s)) for s in (100, 50)], multiscale=True)
+    panel.source.image.value = large.unique_id
+    assert size.maximum() == 100
+    panel.source.level.setCurrentIndex(1)
+    assert size.maximum() == 50
+
+
+@pytest.mark.parametrize("room", ["Train", "Detect"])
+def test_pixels_that_are_no_squares_are_refused_in_one_sentence(viewer, qtbot, home, room) -> None:
+    tiny_model(cells(viewer) and viewer, qtbot)
+    viewer.layers[0].scale = (2, 1)
+    panel = open_panel(viewer, room)
+    click(qtbot, panel, f"equipose.{room.lower()}.start")
+    assert "the sides of its pixels are 2 x 1" in messages()[-1]
+    assert not panel.is_running
+    if room == "Train":
+        viewer.add_image(RNG.normal(size=(12, 24, 24)), scale=(1, 2, 1), name="stack")
+        child(panel, "equipose.train.source").setCurrentIndex(2)
+        click(qtbot, panel, "equipose.train.start")
+        assert "stack: the sides of its pixels are 2 x 1" in messages()[-1]
 
 
 def test_settings_go_to_a_run_file_and_back(viewer, qtbot, home) -> None:
@@ -438,6 +516,21 @@ def test_runs_of_an_earlier_session_are_offered_and_need_nothing_but_their_folde
     second.detach()
 
 
+def test_a_new_run_takes_no_name_of_one_that_can_be_resumed(viewer, qtbot, home) -> None:
+    viewer.add_image(ecoli(), name="cells")
+    panel = tiny(open_panel(viewer, "Train"), epochs=1)
+    waiting = panel._new_order(None)
+    create_run(waiting.output, waiting.run, pixels=[ecoli()])
+    RunFolder.of(waiting.output).end("stopped")  # before there was a model
+    panel.settings.output.line.setText(str(waiting.output))
+    click(qtbot, panel, "equipose.train.start")
+    assert "press Resume" in messages()[-1]
+    panel.settings.output.line.setText("")
+    train(qtbot, panel)
+    assert list(shelf) == ["cells-2"]
+    assert can_resume(waiting.output)
+
+
 def test_a_run_keeps_what_it_was_given_whatever_becomes_of_the_layer(viewer, qtbot, home) -> None:
     digests = []
     for harm in (False, True):
@@ -571,23 +664,13 @@ def tiny_model(viewer: Any, qtbot) -> str:
     return shelf.put(finish(learn(order, 2)), order.output)
 
 
-def test_a_panel_that_is_closed_stops_its_run(viewer, qtbot) -> None:
-    cells(viewer)
-    panel = tiny(open_panel(viewer, "Train"), epochs=1000)
-    click(qtbot, panel, "equipose.train.start")
-    qtbot.waitUntil(lambda: panel.curve.last_epoch >= 1, timeout=300_000)
-    viewer.window.remove_dock_widget(panel)
-    wait(qtbot, panel, 10)
-    viewer.layers.clear()  # nothing listens any more
-
-
 def bad_inputs() -> dict[str, tuple[Any, str]]:
     holes = RNG.normal(size=(100, 100))
     holes[3, 4] = np.nan
     return {
         "constant": (np.zeros((100, 100)), "constant"),
         "NaN": (holes, "NaN"),
-        "smaller than a box": (RNG.normal(size=(20, 20)), "24"),
+        "too small": (RNG.normal(size=(20, 20)), "candidates"),
     }
 
 
@@ -607,26 +690,26 @@ def test_bad_images_are_refused_in_one_notification(viewer, qtbot, home, kind) -
 def test_what_is_missing_is_said(viewer, qtbot, home) -> None:
     panel = tiny(open_panel(viewer, "Train"))
     click(qtbot, panel, "equipose.train.start")
-    assert "open an image" in messages().pop()
+    assert "open an image" in messages()[-1]
     viewer.add_image(RNG.normal(size=(100, 100)))
     child(panel, "equipose.train.source").setCurrentIndex(1)
     click(qtbot, panel, "equipose.train.start")
-    assert "points layer" in messages().pop()
+    assert "points layer" in messages()[-1]
     child(panel, "equipose.train.source").setCurrentIndex(0)
     child(panel, "equipose.train.settings").setText("fields: 3")
     click(qtbot, panel, "equipose.train.start")
-    assert "name=value" in messages().pop()
+    assert "name=value" in messages()[-1]
     (home / "there.safetensors").write_bytes(b"mine")
     child(panel, "equipose.train.settings").setText("")
     panel.settings.output.line.setText(str(home / "there.safetensors"))
     click(qtbot, panel, "equipose.train.start")
-    assert "exists" in messages().pop()
+    assert "exists" in messages()[-1]
     assert (home / "there.safetensors").read_bytes() == b"mine"
     detect = open_panel(viewer, "Detect")
     click(qtbot, detect, "equipose.detect.start")
-    assert "train a model" in messages().pop()
+    assert "train a model" in messages()[-1]
     detect.load_model(home / "there.safetensors")
-    assert "there.safetensors" in messages().pop()
+    assert "there.safetensors" in messages()[-1]
     assert len(viewer.layers) == 1
 
 

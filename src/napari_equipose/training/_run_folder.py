@@ -218,9 +218,11 @@ class RunFolder:
 
     @property
     def is_taken(self) -> bool:
-        """Whether it is a run that goes on, or that will once its turn comes."""
-        state = self.state.state if self.run_file.exists() else "done"
-        return state == "new" or self.is_running
+        """Whether there is a run of this name: one that goes on, can be resumed, or is repeated.
+
+        Another run of the name would take its place.
+        """
+        return self.run_file.exists()
 
 
 _FILES = (

@@ -12,8 +12,7 @@ from qtpy.QtWidgets import QLabel, QSpinBox
 from ..geometry import InputError
 from ._align_particles import Particles, corners_of
 from ._forms import Choice, Form, LayerChoice, named
-from ._layers import pixel_length, placement, places_on, spatial_shape
-from ._volumes import check_voxels
+from ._layers import check_voxels, pixel_length, placement, places_on, spatial_shape
 from ._wedge_form import tilts_of
 
 _NAME = "equipose.align."

@@ -7,11 +7,13 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QLabeledSlider
 
 from ..inference import ClassAverage, ShellCorrelation
 from ._forms import Choice, Form, named
+from ._ink import InkedPlot
 from ._pictures import PictureRow, grey_levels, sections
 
 _THRESHOLD = 0.143
@@ -19,11 +21,11 @@ _SLAB = 4  # of the middle of a volume a part of so many is shown, since one pla
 _LOW, _HIGH = -0.1, 1.05
 
 
-class ShellCurve(pg.PlotWidget):
+class ShellCurve(InkedPlot):
     """Correlation of two half-averages by frequency, and where it falls below 0.143."""
 
     def __init__(self) -> None:
-        super().__init__(background=None)
+        super().__init__()
         self.setMinimumHeight(150)
         self.setMaximumHeight(180)
         self.setMenuEnabled(False)
@@ -32,10 +34,15 @@ class ShellCurve(pg.PlotWidget):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
         self.getPlotItem().getAxis("bottom").enableAutoSIPrefix(False)  # no thousandths of 1/nm
-        grey = pg.mkPen("#9aa0a6", style=Qt.PenStyle.DashLine)
-        self.addItem(pg.InfiniteLine(_THRESHOLD, angle=0, pen=grey))
+        self._line = pg.InfiniteLine(_THRESHOLD, angle=0)
+        self.addItem(self._line)
         self._curve = self.plot(pen=pg.mkPen("#ff9f40", width=2))
         self.setYRange(_LOW, _HIGH, padding=0)
+
+    def take_ink(self, ink: QColor) -> None:
+        """Draw in the color of the text about the plot."""
+        super().take_ink(ink)
+        self._line.setPen(pg.mkPen(ink, style=Qt.PenStyle.DashLine))
 
     def show_correlation(
         self, found: ShellCorrelation, voxel: tuple[float, str], volumes: bool

@@ -6,24 +6,26 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
 from superqt import QLabeledDoubleSlider
 
 from ._forms import Form, named
+from ._ink import InkedPlot
 
 _NAME = "equipose.detect."
 _FEWEST_BINS, _MOST_BINS = 8, 40
-_HIDDEN, _SHOWN = "#5a6068", "#ff9f40"
+_HIDDEN, _SHOWN = "#80868c", "#ff9f40"
 
 
-class ScoreHistogram(pg.PlotWidget):
+class ScoreHistogram(InkedPlot):
     """How many objects have which score; a line that can be moved marks the least that is shown."""
 
     moved = Signal(float)
     """A person moved the line to a score."""
 
     def __init__(self) -> None:
-        super().__init__(background=None)
+        super().__init__()
         self.setMinimumHeight(90)
         self.setMaximumHeight(110)
         self.setMenuEnabled(False)
@@ -32,12 +34,17 @@ class ScoreHistogram(pg.PlotWidget):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.getPlotItem().hideAxis("left")  # only the shape tells
         self._bars = pg.BarGraphItem(x=[0.0], height=[0], width=1.0)
-        pens = {"pen": pg.mkPen("#c0c4c8", width=2), "hoverPen": pg.mkPen("w", width=3)}
-        self._line = pg.InfiniteLine(angle=90, movable=True, **pens)
+        self._line = pg.InfiniteLine(angle=90, movable=True)
         self.addItem(self._bars)
         self.addItem(self._line)
         self._middles: NDArray[Any] = np.zeros(1)
         self._line.sigPositionChanged.connect(lambda line: self.moved.emit(float(line.value())))
+
+    def take_ink(self, ink: QColor) -> None:
+        """Draw in the color of the text about the plot."""
+        super().take_ink(ink)
+        self._line.setPen(pg.mkPen(ink, width=2))
+        self._line.setHoverPen(pg.mkPen(ink, width=3))
 
     def show_scores(self, score: NDArray[Any], low: float, high: float) -> None:
         """Count objects by score."""

@@ -48,7 +48,8 @@ def primary(button: QPushButton) -> QPushButton:
     button.setStyleSheet(
         "QPushButton { background: #2f7ed8; color: white; font-weight: bold; padding: 6px; }"
         "QPushButton:hover { background: #4a94e8; }"
-        "QPushButton:disabled { background: #5a6068; color: #a5a9ad; }"
+        "QPushButton:disabled { background: rgba(128, 128, 128, 70);"
+        " color: rgba(128, 128, 128, 220); }"
     )
     return button
 

@@ -13,23 +13,24 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidge
 from ..geometry import InputError
 from ..inference import RotationProfile
 from ._forms import Choice, Form, named
+from ._ink import InkedPlot
 from ._latent_job import Lying
 from ._latent_state import NO_CLASS
 from ._object_layers import class_rgba
 from ._symmetry_job import ClassSymmetry, look_for_symmetry
 
 _NAME = "equipose.latent."
-_GREY, _LABEL = "#5a6068", "#c0c4c8"
+_GREY = "#80868c"
 _FLOOR = 0.25  # radius of likeness 0: of -1/3 it is the middle
 _EDGE = 1.28
 _MOST = 6  # curves that one plot can show
 
 
-class PolarPlot(pg.PlotWidget):
+class PolarPlot(InkedPlot):
     """How well objects fit after each turn: the farther from the middle, the better."""
 
     def __init__(self) -> None:
-        super().__init__(background=None)
+        super().__init__()
         self.setFixedHeight(230)
         self.setMenuEnabled(False)
         self.hideButtons()
@@ -40,6 +41,7 @@ class PolarPlot(pg.PlotWidget):
         self.setAspectLocked(True)
         self.setRange(QRectF(-_EDGE, -_EDGE, 2 * _EDGE, 2 * _EDGE), padding=0)
         self._curves: list[pg.PlotDataItem] = []
+        self._degrees: list[pg.TextItem] = []
         turn = np.linspace(0, 2 * pi, 181)
         for radius, style in ((_FLOOR, Qt.PenStyle.DotLine), (1.0, Qt.PenStyle.SolidLine)):
             pen = pg.mkPen(_GREY, style=style)
@@ -47,9 +49,16 @@ class PolarPlot(pg.PlotWidget):
         for degrees in range(0, 360, 30):
             x, y = np.cos(degrees * pi / 180), np.sin(degrees * pi / 180)
             self.plot([_FLOOR * x, x], [_FLOOR * y, y], pen=pg.mkPen(_GREY, width=0.5))
-            text = pg.TextItem(f"{degrees}°", color=_LABEL, anchor=(0.5, 0.5))
+            text = pg.TextItem(f"{degrees}°", anchor=(0.5, 0.5))
             text.setPos(1.14 * x, 1.14 * y)
             self.addItem(text)
+            self._degrees.append(text)
+
+    def take_ink(self, ink: QColor) -> None:
+        """Write in the color of the text about the plot."""
+        super().take_ink(ink)
+        for text in self._degrees:
+            text.setColor(ink)
 
     def show_profiles(self, profiles: list[tuple[RotationProfile, QColor]]) -> None:
         """Show curves in their colours, in place of those before."""

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..geometry import InputError
 from ._forms import Choice
 
+_UNEQUAL = 0.01
+
 
 class Plane(NamedTuple):
     """One picture (y, x) or (y, x, 3) of an image layer, not read yet, and where it lies.
@@ -59,7 +61,8 @@ def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
     Raises
     ------
     InputError
-        If the layer has no y and x, or no slice of it is what the viewer shows.
+        If the layer has no y and x, no slice of it is what the viewer shows, or its pixels are no
+        squares.
     """
     data = layer.data[level] if layer.multiscale else layer.data
     whole = layer.data[0] if layer.multiscale else layer.data
@@ -68,6 +71,7 @@ def plane_of(layer: Any, viewer: Any, level: int = 0) -> Plane:
         raise InputError(f"{layer.name}: an image (y, x) is wanted, this has shape {data.shape}.")
     check_slices(layer, viewer)
     ratio = np.array(spatial_shape(whole, layer.rgb)) / np.array(shape)
+    check_voxels(layer, 2, ratio[-2:])
     leading = slice_of(layer, viewer)
     at = np.minimum(np.array(leading) / ratio[:-2], np.array(shape[:-2]) - 1)
     return Plane(
@@ -93,11 +97,16 @@ def to_finest(
     return np.concatenate((ahead, places), 1)
 
 
-def slice_note(axis_labels: Sequence[str], leading: Sequence[int]) -> str:
-    """Say where a part of a layer lies on the axes before its own."""
-    names = axis_labels[: len(leading)]
-    at = [f"{name.lstrip('-')} = {i}" for name, i in zip(names, leading, strict=True)]
-    return f"slice {', '.join(at)}" if at else ""
+def slice_note(axis_labels: Sequence[str], leading: Sequence[int], part: str = "plane") -> str:
+    """Say where a part of a layer, a plane or a volume, lies on the axes before its own.
+
+    ``t = 1`` where the axis has a name; the names that napari gives, "-3", are none.
+    """
+    places = [
+        f"{part} {i} of axis {axis}" if name.startswith("-") else f"{name} = {i}"
+        for axis, (name, i) in enumerate(zip(axis_labels, leading, strict=False))
+    ]
+    return ", ".join(places)
 
 
 def spatial_shape(data: Any, rgb: bool) -> tuple[int, ...]:
@@ -140,6 +149,38 @@ def check_slices(layer: Any, viewer: Any, dimensions: int = 2) -> None:
         raise InputError(
             f"{layer.name}: the viewer shows other axes than {names}; roll the axes "
             "(Ctrl+E) until it shows them."
+        )
+
+
+def check_voxels(layer: Any, dimensions: int, factor: Any = 1.0) -> None:
+    """Refuse a layer whose pixels have no equal sides along its last axes.
+
+    Parameters
+    ----------
+    layer : Image
+    dimensions : int
+        How many axes are those of an object.
+    factor : array, optional
+        Layer pixels in a pixel, of a level of a pyramid.
+
+    Raises
+    ------
+    InputError
+    """
+    units = layer.units[-dimensions:]
+    if not all(unit.is_compatible_with(units[-1]) for unit in units):
+        text = ", ".join(f"{unit:~P}" for unit in units)
+        raise InputError(
+            f"{layer.name}: its last {dimensions} axes are in {text}, which can't be the sides of "
+            "one object; choose another layer, or mend the layer's units."
+        )
+    steps = np.abs(np.array(layer.scale, float)[-dimensions:])  # an affine is no size of a voxel
+    sides = steps * unit_ratios(units, [units[-1]] * dimensions) * factor
+    if sides.max() > (1 + _UNEQUAL) * sides.min():
+        text = " x ".join(f"{side:.4g}" for side in sides)
+        raise InputError(
+            f"{layer.name}: the sides of its pixels are {text}, and objects turn only in pixels of "
+            "equal sides; resample it, or mend the layer's scale."
         )
 
 

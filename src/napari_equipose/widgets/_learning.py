@@ -41,17 +41,20 @@ class LearningView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.curve)
         layout.addWidget(self.pictures)
+        self.curve.hide()
         self.hide()
 
     def begin(self, note: str = "") -> None:
         """Show a run; ``note`` says what its boxes are of."""
         self.started, self.epoch, self._new_round, self._note = None, 0, False, note
+        self.pictures.show_pictures([], [], [])
         self.show()
 
     def clear_curve(self) -> None:
         """Forget the losses of an earlier run."""
         self.curve.clear_all()
         self.curve.last_epoch = 0
+        self.curve.hide()
 
     @property
     def boxes(self) -> str:
@@ -93,6 +96,7 @@ class LearningView(QWidget):
                 self.curve.clear_all()
                 self._new_round = False
             self.curve.add(report.epoch, report.loss, report.validation_loss, report.best)
+            self.curve.show()
             self.epoch = report.epoch
         else:
             done, current = report.epoch + report.step / report.steps, report.epoch + 1

@@ -3,16 +3,21 @@
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
+    QDockWidget,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -21,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from ..inference import Notice
 from ..training import RunFolder, describe, explain
+from ._closed import CloseGuard, Reopened, is_waiting, keep_waiting, let_go
 from ._forms import VerticalScroll, named, press_with, primary
 from ._help import help_button
 from ._job_log import JobLog
@@ -44,14 +50,16 @@ def short(path: Path) -> str:
 
 
 def new_model_path(name: str) -> Path:
-    """Path of a model file that is not there yet, and that no job is about to write."""
+    """Path of a model file that is not there yet, and that no run is to write, now or resumed."""
     word = re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "model"
     numbers = (user_folder() / f"{word}-{number}.safetensors" for number in count(1))
     return next(path for path in numbers if not (path.exists() or RunFolder.of(path).is_taken))
 
 
-class Panel(QWidget):
-    """A dock widget that runs one job at a time.
+class Panel(QWidget, metaclass=Reopened):
+    """A dock widget that runs one job at a time, which goes on when the dock is closed.
+
+    Panels of one window are tabs of one dock, unless a person has moved them.
 
     Each kind of panel has its own words for what its job says and how it ended: the methods that
     are abstract here.
@@ -72,6 +80,8 @@ class Panel(QWidget):
         super().__init__()
         self.viewer, self.room, self._title = viewer, room, title
         self.job: Job | None = None
+        self.main_window: Callable[[], QMainWindow | None] = lambda: None
+        """The window whose dock the panel is or was in, as long as it is there."""
         self._log = JobLog(room, title)
         warm_up()
         self.setObjectName(f"equipose.{room}")
@@ -163,6 +173,8 @@ class Panel(QWidget):
         # Not in napari's list of activities: its wheel turns in the status bar, each turn has the
         # whole window composed anew, and without a GPU that takes a third of a training's speed.
         self.set_running(True)
+        if (window := self.main_window()) is not None:
+            CloseGuard.of(window, Panel)
         self.show_progress(0.0, f"{title} …")
         self.job.start()
 
@@ -214,15 +226,50 @@ class Panel(QWidget):
         return self.job is not None
 
     def detach(self) -> None:
-        """Let go of the viewer: the panel was closed."""
+        """Let go of the viewer: the panel was closed for good. A job that goes on is stopped."""
         if self.job is not None:
             self.job.stop()
 
     def event(self, event: QEvent) -> bool:
-        """Notice that the dock was closed: napari takes the panel out of it."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.detach()
+        """Notice that the panel was put into a dock, or that the dock was closed."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._on_closed()
+            else:
+                QTimer.singleShot(0, self._settle)
         return bool(super().event(event))
+
+    def _on_closed(self) -> None:
+        """Go, or stay out of sight as long as there is a job; napari took the panel out."""
+        if self.job is None:
+            self.detach()
+            return
+        keep_waiting(self)
+        show_info(f"{self.job.title} goes on. Open the panel again to watch it, or to stop it.")
+
+    def _settle(self) -> None:
+        """Become a tab beside the other panels: below each other they would be slits."""
+        if not isalive(self) or not isinstance(dock := self.parent(), QDockWidget):
+            return
+        window = dock.parent()
+        if not isinstance(window, QMainWindow):
+            return
+        self.main_window = ref(window)
+        if self.job is not None:
+            CloseGuard.of(window, Panel)
+        area = window.dockWidgetArea(dock)
+        others = [
+            one
+            for one in window.findChildren(QDockWidget)
+            if isinstance(one.widget(), Panel)
+            and one is not dock
+            and not (one.isHidden() or one.isFloating())
+            and window.dockWidgetArea(one) == area
+        ]
+        if others and not (dock.isFloating() or window.tabifiedDockWidgets(dock)):
+            window.tabifyDockWidget(others[-1], dock)
+            dock.show()
+            dock.raise_()
 
     def _ask_to_stop(self) -> None:
         if self.job is not None:
@@ -257,6 +304,10 @@ class Panel(QWidget):
         if ending.lingers:
             self.log(_LINGERS)
             self.status.setText(f"{self.status.text()}\n{_LINGERS}")
+        if is_waiting(self) and self.job is None:  # nobody sees what the panel says
+            if ending.state != "failed":
+                show_info(self.status.text())
+            QTimer.singleShot(0, partial(let_go, self))
 
     def _on_released(self) -> None:
         if not self.is_running:

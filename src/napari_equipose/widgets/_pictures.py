@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from qtpy.QtCore import QRect, QSize, Qt, QTimer
+from qtpy.QtCore import QRect, QSize, QTimer
 from qtpy.QtGui import QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+
+from ._ink import InkedPlot
 
 _TRAINING, _VALIDATION = "#8ab4d8", "#ff9f40"
 _MILLISECONDS = 200
@@ -24,11 +26,11 @@ class _WholeNumbers(pg.AxisItem):
         return [(step, 0)]
 
 
-class LossCurve(pg.PlotWidget):
+class LossCurve(InkedPlot):
     """Training and validation loss by epoch; a dot marks the model that is kept."""
 
     def __init__(self) -> None:
-        super().__init__(background=None, axisItems={"bottom": _WholeNumbers("bottom")})
+        super().__init__(axisItems={"bottom": _WholeNumbers("bottom")})
         self.setMinimumHeight(130)
         self.setMaximumHeight(170)
         self.setMenuEnabled(False)
@@ -39,7 +41,7 @@ class LossCurve(pg.PlotWidget):
         item.setLabel("bottom", "epoch")
         item.setLabel("left", "loss")
         item.showGrid(x=False, y=True, alpha=0.15)
-        item.addLegend(offset=(-8, 4), labelTextColor="#c0c4c8", verSpacing=-6)
+        item.addLegend(offset=(-8, 4), verSpacing=-6)
         self._training = self.plot(pen=pg.mkPen(_TRAINING, width=2), name="training")
         self._validation = self.plot(pen=pg.mkPen(_VALIDATION, width=2), name="held out")
         self._best = self.plot(pen=None, symbol="o", symbolSize=8, symbolBrush=_VALIDATION)
@@ -116,7 +118,7 @@ class PictureRow(QWidget):
         return QSize(44 * self._columns, 44)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the pictures, or empty frames where there are none yet."""
+        """Draw the pictures."""
         side = min(self.width() // self._columns, self.height())
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
@@ -124,8 +126,6 @@ class PictureRow(QWidget):
             frame = QRect(index * self.width() // self._columns, 0, side - 3, side - 3)
             if index < len(self._images):
                 painter.drawImage(frame, self._images[index])
-            elif not self._images:
-                painter.fillRect(frame, Qt.GlobalColor.black)
         painter.end()
 
 
@@ -172,6 +172,7 @@ class PictureRows(QWidget):
         grid.setVerticalSpacing(0)
         grid.setColumnStretch(1, 1)
         self.rows: list[PictureRow] = []
+        self._labels: list[QLabel] = []
         for row, (text, tip) in enumerate(zip(self._LABELS, self._TIPS, strict=True)):
             label, pictures = QLabel(text), PictureRow(self.COLUMNS)
             label.setToolTip(tip)
@@ -179,8 +180,12 @@ class PictureRows(QWidget):
             grid.addWidget(label, row, 0)
             grid.addWidget(pictures, row, 1)
             self.rows.append(pictures)
+            self._labels.append(label)
+        self.show_pictures([], [], [])
 
     def show_pictures(self, *rows: Sequence[NDArray[np.uint8]]) -> None:
-        """Show one sequence of pictures a row."""
-        for row, pictures in zip(self.rows, rows, strict=True):
+        """Show one sequence of pictures a row; a row without any is hidden."""
+        for row, label, pictures in zip(self.rows, self._labels, rows, strict=True):
             row.show_pictures(pictures)
+            for part in (row, label):
+                part.setVisible(bool(pictures))

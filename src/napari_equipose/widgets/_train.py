@@ -161,6 +161,11 @@ class TrainWidget(Panel):
                 raise InputError(
                     f"{order.output} exists; give another name, or none for a new one."
                 )
+            if unfinished_run(RunFolder.of(order.output)):
+                raise InputError(
+                    f"a run that writes {order.output} is not done: press Resume to go on with it, "
+                    "or give another name."
+                )
         except Exception as error:
             self.refuse(error)
             return

@@ -37,7 +37,7 @@ _SECONDS_BETWEEN_PICTURES = 2.0
 class Pictures(NamedTuple):
     """What the best model so far makes of a few boxes; rows of uint8 (y, x) or (y, x, 3).
 
-    Of volumes it is their central section across z.
+    Of volumes it is their central section across z. Before there is a model, only the boxes.
     """
 
     boxes: list[NDArray[np.uint8]]
@@ -150,6 +150,8 @@ def _with_pictures(job: Work, place: RunFolder, columns: int) -> Work:
             if isinstance(report, Started):
                 few = np.load(place.examples, allow_pickle=False)
                 examples = torch.from_numpy(few[:columns])
+                boxes = _sections(examples)
+                yield Pictures(_to_bytes(boxes, _limits(boxes)), [], [])
             new = new or (isinstance(report, EpochReport) and report.best)
             if examples is None or time.monotonic() - drawn_at < _SECONDS_BETWEEN_PICTURES:
                 continue

@@ -4,22 +4,29 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Points, Shapes
-from qtpy.QtCore import Signal
+from napari.layers.base import ActionType
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QSpinBox
 
 from ..geometry import InputError
 from ._forms import Choice, Form, LayerChoice, named
 from ._layers import (
+    check_voxels,
     pixel_length,
     placement,
     places_on,
     plane_of,
     points_on,
     show_levels,
+    spatial_shape,
 )
 from ._train_job import Source
 
-_MARGIN = 1.25  # a rectangle drawn around an object is mostly too tight
+_MARGIN = 1.25  # what is drawn on an object is mostly too tight
+_DIAGONAL_MARGIN = 1.05
+_SHORTEST = 4  # pixels: what is shorter was a click
+_LEAST_BOX, _MOST_BOX = 8, 4096
 _NAME = "equipose.train."
 _NO_IMAGE = "open an image first: File > Open, or File > Open Sample > Equipose."
 
@@ -42,6 +49,8 @@ class SourceForm(Form):
         super().__init__()
         self._viewer = viewer
         self._takes_targets = False
+        self._helper: Any = None
+        """The layer that a size is drawn on, while it is."""
         self.kind = named(
             Choice({"an image": "image", "points on an image": "points", "boxes": "stack"}),
             f"{_NAME}source",
@@ -82,14 +91,15 @@ class SourceForm(Form):
             "Side of a square that holds one object at any rotation: a little more than the\n"
             "length of a typical one. This is the one number that matters.",
         )
-        self.box_size.setRange(8, 4096)
+        self.box_size.setRange(_LEAST_BOX, _MOST_BOX)
         self.box_size.setValue(32)
         self.box_size.setSuffix(" px")
         self.length = QLabel()
         self.draw = named(
             QPushButton("Draw"),
             f"{_NAME}draw_box",
-            "Draw a rectangle around one object in the image; the box size follows from it.",
+            "Draw a line along one object in the image, from end to end; the box size follows\n"
+            "from it. A rectangle around the object does too, in a Shapes layer that is selected.",
         )
         self.show_boxes = named(
             QPushButton("Show"),
@@ -109,6 +119,7 @@ class SourceForm(Form):
         self.kind.currentIndexChanged.connect(self._show_rows)
         self.image.picked.connect(self._show_rows)
         self.stack.picked.connect(self.changed)
+        self.level.currentIndexChanged.connect(self._limit_box)
         self.box_size.valueChanged.connect(self._show_length)
         self._show_rows()
 
@@ -122,6 +133,7 @@ class SourceForm(Form):
         self.show_row(self._rows["box"], kind != "stack")
         several = show_levels(self.level, layer)
         self.show_row(self._rows["level"], kind != "stack" and several)
+        self._limit_box()
         self._show_length()
         self.changed.emit()
 
@@ -129,6 +141,14 @@ class SourceForm(Form):
         """Offer to choose objects at rest, or don't."""
         self._takes_targets = offered
         self.show_row(self._rows["targets"], self.kind.value == "stack" and offered)
+
+    def _limit_box(self) -> None:
+        """Offer no box that is larger than the image."""
+        layer, most = self.image.layer, _MOST_BOX
+        if layer is not None:
+            data = layer.data[self.level.value or 0] if layer.multiscale else layer.data
+            most = min(*spatial_shape(data, layer.rgb)[-2:], _MOST_BOX)
+        self.box_size.setMaximum(max(most, _LEAST_BOX))
 
     def _show_length(self) -> None:
         """Say how long the side of a box is in the image's own unit."""
@@ -162,7 +182,7 @@ class SourceForm(Form):
         Raises
         ------
         InputError
-            If a layer is missing.
+            If a layer is missing, or its pixels have no equal sides.
         """
         layer = self.layer
         if layer is None:
@@ -174,6 +194,8 @@ class SourceForm(Form):
         }
         if self.kind.value == "stack":
             targets = self.targets_layer
+            for stack in filter(None, (layer, targets)):
+                check_voxels(stack, self.dimensions)
             if targets is not None:
                 record["targets"] = str(targets.name)
             return Source(str(layer.name), record, stack=_data(layer), targets=_data(targets))
@@ -191,7 +213,7 @@ class SourceForm(Form):
         return Source(plane.name, record, plane=plane, positions=positions)
 
     def draw_box(self) -> None:
-        """Take the box size from a rectangle, drawn already or to be drawn now.
+        """Take the box size from a shape that is selected, or from a line to be drawn now.
 
         Raises
         ------
@@ -203,38 +225,77 @@ class SourceForm(Form):
             raise InputError(_NO_IMAGE)
         active = self._viewer.layers.selection.active
         if isinstance(active, Shapes) and len(active.data):
-            self._take_box(active)
+            self._take_size(active)
             return
+        self._remove_helper()
         style = {"edge_color": "orange", "face_color": "transparent", "edge_width": 2}
-        shapes = self._viewer.add_shapes(
+        self._helper = self._viewer.add_shapes(
             ndim=layer.ndim, name="one object", **style, **placement(layer)
         )
-        shapes.mode = "add_rectangle"
-        shapes.events.data.connect(self._on_drawn)
-        self.hinted.emit("Draw a rectangle around one object.")
+        self._helper.mode = "add_line"
+        self._helper.events.data.connect(self._on_drawn)
+        self.hinted.emit("Draw a line along one object, from end to end.")
 
     def _on_drawn(self, event: Any) -> None:
-        if len(event.source.data):
-            self._take_box(event.source)
+        # Not before the button is released: the end of a line is moved until then.
+        if event.action == ActionType.ADDED and self._take_size(event.source):
+            QTimer.singleShot(0, self._remove_helper)  # napari is not done with the shape yet
 
-    def _take_box(self, shapes: Any) -> None:
+    def _take_size(self, shapes: Any) -> bool:
+        """Take the box size from the last shape of a layer; say whether it tells one."""
         layer = self.image.layer
         if layer is None:
-            return
+            return False
         plane = plane_of(layer, self._viewer, self.level.value or 0)
         drawn = np.asarray(shapes.data[-1], float)
         corners = places_on(shapes, drawn, layer, self._viewer, plane.leading)
-        sides = np.linalg.norm(np.diff(plane.to_picture(corners)[:3], axis=0), axis=1)
-        if len(corners) == 4 and sides.max() >= 4:
-            self.box_size.setValue(2 * round(_MARGIN * sides.max() / 2))
-            self.hinted.emit(
-                f"The longer side is {sides.max():.0f} pixels, so the box {self.box_size.value()}."
-            )
+        length, size = box_around(plane.to_picture(corners))
+        if length < _SHORTEST:
+            return False
+        self.box_size.setValue(size)
+        self.hinted.emit(
+            f"The object is {length:.0f} pixels long, so the box is {self.box_size.value()}."
+        )
+        return True
+
+    def _remove_helper(self) -> None:
+        """Remove the layer that a size was drawn on, and select the image again."""
+        helper, self._helper = self._helper, None
+        if helper is None or helper not in self._viewer.layers:
+            return
+        self._viewer.layers.remove(helper)
+        if self.image.layer is not None:
+            self._viewer.layers.selection.active = self.image.layer
 
     def detach(self) -> None:
         """Listen to the viewer no more."""
+        self._remove_helper()
         for choice in (self.image, self.stack, self.targets, self.points):
             choice.detach()
+
+
+def box_around(corners: NDArray[np.float64]) -> tuple[float, int]:
+    """Length of an object that a shape was drawn on, and side of the box that holds it.
+
+    Parameters
+    ----------
+    corners : array, shape (n, 2)
+        Of the shape: the two ends of a line along the object, the four corners of a rectangle or
+        an ellipse around it, or those of any outline.
+
+    Returns
+    -------
+    (float, int)
+        Of a rectangle the longer side is the length. An object may lie along its diagonal, too,
+        so that the box is no smaller than that; a box holds the object at any rotation.
+    """
+    apart = np.linalg.norm(corners[:, None] - corners[None], axis=-1)
+    diagonal = float(apart.max(initial=0.0))
+    length = diagonal
+    if len(corners) == 4:
+        length = float(max(apart[0, 1], apart[1, 2]))
+    side = max(_MARGIN * length, _DIAGONAL_MARGIN * diagonal)
+    return length, 2 * round(side / 2)
 
 
 def _data(layer: Any) -> Any:

@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 from ..geometry import InputError
 from ._layers import (
     check_slices,
+    check_voxels,
     placement,
     slice_note,
     slice_of,
     spatial_shape,
     to_finest,
-    unit_ratios,
 )
 
-_UNEQUAL = 0.01
 _MOST_PLANES = 64
 _MOST_BYTES = 2**28
 """Of a piece that is kept."""
@@ -86,7 +85,7 @@ class Volume(NamedTuple):
     @property
     def note(self) -> str:
         """Which volume it is, where there are several; else empty."""
-        return slice_note(self.axis_labels, self.leading)
+        return slice_note(self.axis_labels, self.leading, "volume")
 
     def to_layer(self, positions: NDArray[Any]) -> NDArray[np.float64]:
         """Turn (z, y, x) voxels, (n, 3), into the layer's data coordinates."""
@@ -127,35 +126,3 @@ def volume_of(layer: Any, viewer: Any, level: int = 0) -> Volume:
         axis_labels=tuple(map(str, layer.axis_labels)),
         path=str(layer.source.path) if layer.source.path else None,
     )
-
-
-def check_voxels(layer: Any, dimensions: int, factor: Any = 1.0) -> None:
-    """Refuse a layer whose pixels have no equal sides along its last axes.
-
-    Parameters
-    ----------
-    layer : Image
-    dimensions : int
-        How many axes are those of an object.
-    factor : array, optional
-        Layer pixels in a pixel, of a level of a pyramid.
-
-    Raises
-    ------
-    InputError
-    """
-    units = layer.units[-dimensions:]
-    if not all(unit.is_compatible_with(units[-1]) for unit in units):
-        text = ", ".join(f"{unit:~P}" for unit in units)
-        raise InputError(
-            f"{layer.name}: its last {dimensions} axes are in {text}, which can't be the sides of "
-            "one object; choose another layer, or mend the layer's units."
-        )
-    steps = np.abs(np.array(layer.scale, float)[-dimensions:])  # an affine is no size of a voxel
-    sides = steps * unit_ratios(units, [units[-1]] * dimensions) * factor
-    if sides.max() > (1 + _UNEQUAL) * sides.min():
-        text = " x ".join(f"{side:.4g}" for side in sides)
-        raise InputError(
-            f"{layer.name}: the sides of its pixels are {text}, and objects turn only in pixels of "
-            "equal sides; resample it, or mend the layer's scale."
-        )

@@ -13,6 +13,7 @@ from ._forms import Choice, Form, named
 
 Wedges = MissingWedge | list[MissingWedge] | None
 _COLUMNS = ["tilt_min", "tilt_max"]
+_BUTTONS = 50  # pixels: those of napari's style on both sides of a number
 
 
 class WedgeForm(Form):
@@ -166,4 +167,7 @@ def _angle(value: float) -> QDoubleSpinBox:
     spin.setDecimals(1)
     spin.setValue(value)
     spin.setSuffix("°")
+    # a scroll bar beside the form takes nothing of the angle
+    room = spin.fontMetrics().horizontalAdvance("-90.0° ") + _BUTTONS
+    spin.setMinimumWidth(room)
     return spin
