@@ -68,11 +68,12 @@ def reconstruction_error(
             f"{tuple(images.shape)}."
         )
     if kind == "squared":
-        return float((drawn.double() - images.double()).square().mean())
+        # MPS has no float64.
+        return float((drawn.cpu().double() - images.cpu().double()).square().mean())
     if min(drawn.min(), images.min()) < 0 or max(drawn.max(), images.max()) > 1:
         raise InputError("cross-entropy is of pixels between 0 and 1; take the squared error.")
     error = nn.functional.binary_cross_entropy(drawn.float(), images.float(), reduction="none")
-    return float(error.double().mean())
+    return float(error.cpu().double().mean())
 
 
 @torch.no_grad()

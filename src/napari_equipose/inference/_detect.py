@@ -184,13 +184,18 @@ def _search(
     assert found is not None
     score = explanation.score(found.position, found.rotation, found.templates)
     found = found._replace(score=score)
-    inside = (found.position >= -0.5) & (found.position < torch.tensor(pixels.shape[-2:]) - 0.5)
-    keep = (found.score >= threshold) & inside.all(1)
+    keep = (found.score >= threshold) & _inside(found.position, pixels)
     found = found.select(keep.nonzero().squeeze(1))
     found = found.select(found.score.argsort(descending=True))
     found = found.select(explanation.uncovered(found.position, found.rotation, found.templates))
     explanation.redraw(found.position, found.rotation, found.templates)
     return found, explanation
+
+
+def _inside(position: Tensor, pixels: Tensor) -> Tensor:
+    """Which positions (n, 2) lie in an image (..., y, x)."""
+    (y, x), (height, width) = position.unbind(1), pixels.shape[-2:]
+    return (y >= -0.5) & (y < height - 0.5) & (x >= -0.5) & (x < width - 0.5)
 
 
 def check_search(saved: SavedModel, image: NDArray[Any], device: str) -> None:
