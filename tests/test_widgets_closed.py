@@ -182,19 +182,20 @@ def test_plots_take_the_colors_of_the_theme(make_napari_viewer, qtbot) -> None:
     panel.learning.show()
     curve = panel.learning.curve
     curve.show()
-    brightness = []
-    for theme in ("dark", "light"):
+    for theme, inks in (("dark", range(150, 256)), ("light", range(100))):
         viewer.theme = theme
-        qtbot.waitUntil(lambda theme=theme: seen(panel) == theme, timeout=60_000)
-        inks = [curve.getPlotItem().getAxis(side).textPen() for side in ("left", "bottom")]
-        legend = curve.getPlotItem().legend.labelTextColor()
-        brightness.append([*(ink.color().lightness() for ink in inks), legend.lightness()])
-    assert min(brightness[0]) > 150 and max(brightness[1]) < 100
+        item = curve.getPlotItem()
 
+        def colors(item=item) -> list[Any]:
+            axes = [item.getAxis(side).textPen().color() for side in ("left", "bottom")]
+            return [*axes, item.legend.labelTextColor()]
 
-def seen(panel: Any) -> str:
-    """Theme by the color of the text in a panel."""
-    return "dark" if panel.curve.palette().windowText().color().lightness() > 128 else "light"
+        qtbot.waitUntil(
+            lambda colors=colors, inks=inks: all(
+                color is not None and color.lightness() in inks for color in colors()
+            ),
+            timeout=10_000,
+        )
 
 
 def test_panels_become_tabs_however_they_are_opened(make_napari_viewer, qtbot) -> None:
