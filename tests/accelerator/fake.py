@@ -310,7 +310,7 @@ class FakeAccelerator(TorchDispatchMode):
         for types in (optimizer._foreach_supported_types, _foreach_utils._foreach_supported_types):
             types.append(DeviceTensor)
             around.callback(types.remove, DeviceTensor)
-        for owner, answers in _answers(self.device.type).items():
+        for owner, answers in _answers(self.device.type, self.memory).items():
             for name, answer in answers.items():
                 always = lambda *args, _answer=answer, **kwargs: _answer  # noqa: E731
                 around.enter_context(patch.object(owner, name, always))
@@ -322,18 +322,20 @@ class FakeAccelerator(TorchDispatchMode):
         self._around.close()
 
 
-def _answers(kind: str) -> dict[Any, dict[str, Any]]:
+def _answers(kind: str, memory: int | None) -> dict[Any, dict[str, Any]]:
     """What torch says of the devices that are there."""
     state = torch.zeros(16, dtype=torch.uint8)
     if kind == "mps":
         there = {"is_available": True, "is_built": True}
-        memory = {"empty_cache": None, "synchronize": None, "manual_seed": None}
-        return {torch.backends.mps: there, torch.mps: memory | {"get_rng_state": state}}
+        calls = {"empty_cache": None, "synchronize": None, "manual_seed": None}
+        return {torch.backends.mps: there, torch.mps: calls | {"get_rng_state": state}}
+    size = memory or 2**40
     cuda = {
         "_lazy_init": None, "is_available": True, "device_count": 1, "current_device": 0,
         "is_bf16_supported": True, "empty_cache": None, "synchronize": None,
         "get_device_name": "a fake accelerator", "get_device_capability": (9, 0),
         "manual_seed_all": None, "manual_seed": None, "set_rng_state": None,
         "get_rng_state": state, "is_current_stream_capturing": False,
+        "mem_get_info": (size, size),
     }  # fmt: skip
     return {torch.cuda: cuda}
