@@ -125,7 +125,7 @@ def test_forms_begin_with_the_default_device(device, chosen, monkeypatch, qtbot)
 
 @pytest.mark.parametrize(("preferred", "used"), [(0, 1), (2, 2)])
 def test_jobs_take_as_many_threads_as_preferred(preferred, used, monkeypatch, qtbot) -> None:
-    monkeypatch.setattr(_worker, "_THREADS", 2)
+    monkeypatch.setattr(_worker, "usual_threads", lambda: 2)
     settings().threads = preferred
 
     def work() -> Any:

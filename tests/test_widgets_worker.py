@@ -141,69 +141,6 @@ def test_a_step_that_takes_long_does_not_hold_up_a_stop(qtbot, monkeypatch) -> N
     assert listener.reports == [1]  # of what came after the end nothing is heard
 
 
-def test_garbage_of_the_viewer_is_not_destroyed_in_the_thread_of_a_job(qtbot) -> None:
-    destroyed_on: list[int] = []
-
-    class Window:
-        """Stands for a widget."""
-
-        def __init__(self) -> None:
-            self.myself = self
-
-        def __del__(self) -> None:
-            destroyed_on.append(threading.get_ident())
-
-    def work() -> Generator[int, None, None]:
-        for _ in range(300):
-            yield 0
-            kept = [[number] for number in range(3000)]  # makes Python look for garbage
-            time.sleep(0.01)
-            if len(kept) and len(destroyed_on) > 20:
-                return
-
-    job = Job("making much", work())
-    job.reported.connect(lambda _: Window())
-    run(qtbot, job)
-    assert len(destroyed_on) > 20
-    assert set(destroyed_on) == {threading.get_ident()}
-    qtbot.waitUntil(gc.isenabled, timeout=60_000)
-
-
-def test_python_collects_again_only_when_the_last_job_has_ended(qtbot) -> None:
-    ends = [threading.Event(), threading.Event()]
-
-    def work(end: threading.Event) -> Generator[None, None, None]:
-        while not end.is_set():
-            time.sleep(0.01)
-            yield
-
-    jobs = [Job("waiting", work(end)) for end in ends]
-    listeners = [Listener(job) for job in jobs]
-    for job in jobs:
-        job.start()
-    assert not gc.isenabled()
-    ends[0].set()
-    qtbot.waitUntil(lambda: bool(listeners[0].endings), timeout=60_000)
-    qtbot.wait(300)
-    assert not gc.isenabled()
-    ends[1].set()
-    qtbot.waitUntil(gc.isenabled, timeout=60_000)
-
-
-def test_a_host_that_collects_by_itself_is_left_to_it(qtbot) -> None:
-    def work() -> Generator[int, None, bool]:
-        yield 0
-        return gc.isenabled()
-
-    gc.disable()
-    try:
-        assert run(qtbot, Job("in such a host", work())).endings[0].result is False
-        qtbot.wait(300)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-
-
 def test_a_panel_that_can_not_say_how_its_job_ended_is_refused() -> None:
     with pytest.raises(TypeError, match="Half lacks is_on_gpu, run_on_cpu, show_end"):
 

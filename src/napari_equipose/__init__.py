@@ -5,11 +5,5 @@ The rooms, each with its own door, from the ground up: `geometry`; `models` and
 `cli` (the command ``equipose``). A room imports only rooms below it.
 """
 
-import os
-
-# Before torch is imported: threads that wait by spinning slow training tenfold as soon as
-# another program, such as the viewer, wants a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 __version__ = "0.1.0"
 __all__ = ["__version__"]

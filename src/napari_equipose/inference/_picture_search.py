@@ -24,9 +24,8 @@ from ._progress import Progress, finish
 SIDE = 32  # pixels: so coarse an image has all that tells rotations apart
 _RING, _FINE_RING = 6, 12  # cycles per box
 _STEP_DEG, _SCALE_STEP = 15.0, 0.11
-_FINE_TURNS = torch.deg2rad(torch.arange(-2.0, 3) * 4)
-_FINE_SCALES = torch.arange(-1.0, 2) * 0.05
-_FINE_SHIFTS = torch.cartesian_prod(*[torch.arange(-2.0, 3) * 0.5] * 2)  # pixels
+_FINE_TURNS_DEG = (-8.0, -4.0, 0.0, 4.0, 8.0)
+_FINE_SCALE_STEP, _FINE_SHIFT_STEP = 0.05, 0.5  # pixels
 _AT_A_TIME = 128  # images
 
 
@@ -132,18 +131,20 @@ class PictureSearch:
     def improve(self, images: Tensor, pictures: Tensor, placed: Placed) -> Placed:
         """Look near where a picture of its own was found in each image."""
         n = len(images)
-        scales = _FINE_SCALES if self.scaled else torch.zeros(1)
-        turn = (placed.rotation[:, None] + _FINE_TURNS).repeat_interleave(len(scales), 1)
-        scale = (placed.log_scale[:, None] + scales).repeat(1, len(_FINE_TURNS))
+        scales = torch.arange(-1.0, 2) * _FINE_SCALE_STEP if self.scaled else torch.zeros(1)
+        turns = torch.deg2rad(torch.tensor(_FINE_TURNS_DEG))
+        shifts = torch.cartesian_prod(*[torch.arange(-2.0, 3) * _FINE_SHIFT_STEP] * 2)
+        turn = (placed.rotation[:, None] + turns).repeat_interleave(len(scales), 1)
+        scale = (placed.log_scale[:, None] + scales).repeat(1, len(turns))
         each = turn.shape[1]
         drawn = self._drawn(pictures.repeat_interleave(each, 0), turn.flatten(), scale.flatten())
         templates = _as_directions(self._fine.of(drawn)).unflatten(0, (n, each))
         seen = self._fine.of(images)
         strength = _as_numbers(seen).norm(dim=1)
         seen = seen * self._fine.shifted(placed.translation).unsqueeze(1)
-        moved = _as_numbers(seen.unsqueeze(1) * self._fine.shifted(_FINE_SHIFTS).unsqueeze(1))
+        moved = _as_numbers(seen.unsqueeze(1) * self._fine.shifted(shifts).unsqueeze(1))
         score, best = (moved @ templates.mT).flatten(1).max(1)
-        shift, which = _FINE_SHIFTS[best // each], best % each
+        shift, which = shifts[best // each], best % each
         row = torch.arange(n)
         return Placed(
             wrap_angle(turn[row, which]),

@@ -26,7 +26,6 @@ SIDE = 16  # voxels: so coarse a volume has all that tells rotations far apart f
 LEAST_GROUP = 8  # volumes
 _SHELL, _FINE_SHELL = 5, 7  # cycles per box
 _STEP_DEG, _FINE_STEP_DEG = 24.0, 8.0
-_EVEN = torch.ones(SIDE)
 
 
 def reduced(volumes: Tensor) -> Tensor:
@@ -68,9 +67,10 @@ class StructureSearch:
 
     def stages(self, side: int) -> tuple[Stage, Stage]:
         """Look at all rotations, and at those near the best."""
+        even = torch.ones(SIDE)
         return (
-            Stage(Search.up_to(_SHELL, _EVEN, side, self.reach), self.turns),
-            Stage(Search.up_to(_FINE_SHELL, _EVEN, side, 1.0), self.near),
+            Stage(Search.up_to(_SHELL, even, side, self.reach), self.turns),
+            Stage(Search.up_to(_FINE_SHELL, even, side, 1.0), self.near),
         )
 
     def average(

@@ -133,7 +133,8 @@ def _decoded(line: str) -> Report | dict[str, Any]:
 
 def _start(place: RunFolder, resume: bool) -> "subprocess.Popen[str]":
     command = [sys.executable, "-P", "-m", "napari_equipose.training._child", str(place.path)]
-    environment = dict(os.environ)
+    # Threads that wait by spinning slow training tenfold when the viewer wants their core.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ)
     if threads := read_run(place.run_file).threads:
         environment.setdefault("OMP_NUM_THREADS", str(threads))
     # only on Windows; elsewhere the child makes itself nice

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic_path
+from .._threads import compute_here_with
 from ..geometry import InputError, check_type
 from ..inference import Progress, Watched
 from ..models import SavedModel, choose_device
@@ -120,7 +121,7 @@ def _patiently(work: Callable[[], _Result], report: Report) -> Generator[Report,
     threads = torch.get_num_threads()
 
     def do() -> None:
-        torch.set_num_threads(threads)  # each thread has a number of its own
+        compute_here_with(threads)  # each thread has a number of its own
         try:
             results.put(work())
         except BaseException as error:
@@ -158,11 +159,11 @@ def _logged(
 def _threads(count: int | None) -> Iterator[None]:
     """Compute with so many threads, of which the last digits of a result depend."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    compute_here_with(count or before)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        compute_here_with(before)
 
 
 def _device_words(device: torch.device) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import torch
 from qtpy.QtCore import QObject, Signal
 
-from ._garbage import collect_here
+from .._threads import compute_here_with
 from ._worker import job_threads
 
 _LINGERS = 2.0
@@ -41,9 +40,7 @@ class Latest(QObject):
                 self._there.notify()
                 return
             self._thread = threading.Thread(target=self._go_on, name=self._name, daemon=True)
-            thread = self._thread
-            thread.start()
-        collect_here(thread.is_alive)
+            self._thread.start()
 
     def forget(self) -> None:
         """Do not begin what has not been begun."""
@@ -65,7 +62,7 @@ class Latest(QObject):
     _busy = False
 
     def _go_on(self) -> None:
-        torch.set_num_threads(job_threads())
+        compute_here_with(job_threads())
         while (work := self._next()) is not None:
             signal: Any = self.done
             result: Any = None

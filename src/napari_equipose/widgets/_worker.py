@@ -20,13 +20,12 @@ from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 from .._memory import give_memory_back
+from .._threads import compute_here_with, usual_threads
 from ..training import explain
-from ._garbage import collect_here
 from ._preferences import read_preferences
 
 PATIENCE = 1.7
 """Seconds that a generator has to answer a stop; a process of its own needs up to 1.6."""
-_THREADS = torch.get_num_threads()
 
 
 class Ending(NamedTuple):
@@ -78,7 +77,6 @@ class Job(QObject):
         self._work: Generator[Any, None, Any] | None = work
         self._salvage = salvage
         self._stop, self._closed = threading.Event(), threading.Event()
-        self._gone = threading.Event()
         self._lock, self._has_ended = threading.Lock(), False
 
     def __repr__(self) -> str:
@@ -86,7 +84,6 @@ class Job(QObject):
 
     def start(self) -> None:
         """Start the thread."""
-        collect_here(lambda: not self._gone.is_set())
         create_worker(self, _worker_class=_JobWorker, _start_thread=True, _ignore_errors=True)
 
     def stop(self) -> None:
@@ -108,10 +105,6 @@ class Job(QObject):
         self._work = self._salvage = None
         with suppress(RuntimeError):  # napari has closed, and nobody listens
             self.released.emit()
-
-    def leave(self) -> None:
-        """Nothing of the job is left in any thread."""
-        self._gone.set()
 
     def _wait(self) -> None:
         if not self._closed.wait(PATIENCE):
@@ -182,12 +175,11 @@ class _JobWorker(FunctionWorker):
         with suppress(RuntimeError):
             self.finished.emit()
             self._finished.emit(self)
-        self._func.leave()
 
 
 def job_threads() -> int:
     """How many threads a job computes with: as preferred, or all but one."""
-    return read_preferences().threads or max(_THREADS - 1, 1)
+    return read_preferences().threads or max(usual_threads() - 1, 1)
 
 
 @cache
@@ -215,6 +207,6 @@ def _kindly(work: Callable[[], None]) -> None:
         with suppress(OSError):
             niceness = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness + 10, 19))
-    torch.set_num_threads(job_threads())
+    compute_here_with(job_threads())
     work()
     give_memory_back()
