@@ -130,7 +130,7 @@ def align(
     from ..training import about
     from ._align_files import Outputs, output_files
     from ._align_training import learn
-    from ._inputs import read_classes, tilt_settings
+    from ._inputs import check_classes, read_classes, tilt_settings
     from ._outputs import check_outputs
     from ._train import model_outputs, read_settings
 
@@ -158,8 +158,13 @@ def align(
     reach: Any = search
     how = inference.AlignConfig(refine=refine, search=reach, classes=k, refinement=refinement)
     outputs = Outputs.of(output, poses, average, place_back, particles)
+    if isinstance(k, int):
+        check_classes(k, len(particles.images))
     display = Display(quiet=quiet, as_json=as_json)
-    if saved is None:
+    display.warn(outputs.notice)
+    if saved is not None:
+        display.warn(inference.pixel_size_notice(saved, particles.pixel_size, stack.name))
+    else:
         given |= {"seed": seed or None, "device": None if device == "auto" else device}
         more = read_settings(settings or []) | tilt_settings(tilt_range, tilt_axis)
         saved = learn(model, stack, given, more, display)

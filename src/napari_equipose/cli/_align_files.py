@@ -9,10 +9,13 @@ import pandas as pd
 
 from .. import io
 from ..geometry import InputError
-from ..inference import AlignedStack, Progress, place_back
+from ..inference import AlignedStack, Notice, Progress, outside, place_back
 from ._outputs import Output
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..inference import Alignment, ClassAverage
     from ..io import ImageFile, ParticleStack
 
@@ -56,6 +59,8 @@ class Outputs(NamedTuple):
     tomogram: "ImageFile | None"
     tomogram_path: Path | None
     stack: "ParticleStack"
+    n_outside: int = 0
+    """Particles of the tomogram that lie outside it."""
 
     @classmethod
     def of(
@@ -71,12 +76,23 @@ class Outputs(NamedTuple):
             raise InputError(
                 f"{stack.path} is in colour, which MRC files do not hold; align grey images."
             )
-        shown = None
+        shown, n_outside = None, 0
         if tomogram is not None:
-            io.read_places(stack, tomogram)
+            _, places = io.read_places(stack, tomogram)
             shown = io.read_image(tomogram)
             _check_tomogram(tomogram, shown, stack)
-        return cls(aligned, poses, average, shown, tomogram, stack)
+            n_outside = _count_outside(places, shown, stack)
+        return cls(aligned, poses, average, shown, tomogram, stack, n_outside)
+
+    @property
+    def notice(self) -> Notice | None:
+        """Say how many particles lie outside the tomogram, if some do."""
+        if not self.n_outside or self.tomogram is None:
+            return None
+        return Notice(
+            f"{self.n_outside} particles of {self.stack.path.name} lie outside "
+            f"{self.tomogram.path.name} of shape {self.tomogram.data.shape}, where none is placed"
+        )
 
     @property
     def placed(self) -> Path:
@@ -153,7 +169,7 @@ class Outputs(NamedTuple):
         """What is told as JSON."""
         told: dict[str, Any] = {"aligned": str(self.aligned), "poses": str(self.poses)}
         if self.tomogram is not None:
-            told["placed"] = str(self.placed)
+            told |= {"placed": str(self.placed), "outside": self.n_outside}
         told["classes"] = []
         for one in found.averages:
             pixels, size = one.correlation.resolution(), self.stack.pixel_size
@@ -200,6 +216,21 @@ def _beside(path: Path, ending: str) -> Path:
 
 def _curve(path: Path, one: "ClassAverage") -> Path:
     return _beside(path, "fsc.csv" if one.average.ndim == 3 else "frc.csv")
+
+
+def _count_outside(
+    places: "NDArray[np.float64]", image: "ImageFile", stack: "ParticleStack"
+) -> int:
+    """Count places outside a tomogram; refuse it where that is all of them."""
+    out = outside(places, image.data.shape)
+    if out.all():
+        low, high = (tuple(map(float, edge)) for edge in (places.min(0), places.max(0)))
+        raise InputError(
+            f"all {len(places)} particles of {stack.path} lie outside {image.path} of shape "
+            f"{image.data.shape}: their coordinates (z, y, x) run from {low} to {high}. Are they "
+            "those of a tomogram that is not binned? Divide them by the binning."
+        )
+    return int(out.sum())
 
 
 def _check_tomogram(path: Path, image: "ImageFile", stack: "ParticleStack") -> None:

@@ -98,32 +98,43 @@ def detect(
 
     pixel_size: dict[Path, float | None] = {}
     found: dict[Path, Picks | Picks3D] = {}
+    failed: dict[str, str] = {}
     for name, path in zip(images, tables, strict=True):
-        image = read_volume(name) if in_space else read_large_image(name)
-        pixel_size[name] = image.pixel_size
-        with about(name):
-            found[name] = display.run(job(image.data), name.name)
-        write(name, path, found[name])  # at once, so that an interrupt keeps it
+        try:
+            image = read_volume(name) if in_space else read_large_image(name)
+            pixel_size[name] = image.pixel_size
+            with about(name):
+                work = job(image.data)
+                display.warn(inference.pixel_size_notice(saved, image.pixel_size, name.name))
+                picks = display.run(work, name.name)
+            write(name, path, picks)  # at once, so that an interrupt keeps it
+            found[name] = picks
+        except (InputError, OSError) as error:
+            if len(images) == 1 or (isinstance(error, OSError) and error.filename is None):
+                raise
+            failed[str(name)] = str(error)
+    if not found:
+        why = " ".join(failed.values())
+        raise InputError(f"none of {len(images)} images could be done: {why}")
+    done = [(name, path) for name, path in zip(images, tables, strict=True) if name in found]
     content = np.concatenate([picks.content for picks in found.values()])
     if k is not None and len(content):
         # Over all images, so that a class is the same in each.
         labels = inference.cluster(content, k, seed)
         ends = np.cumsum([len(picks.content) for picks in found.values()])
         parts = np.split(labels, ends[:-1])
-        for name, path, label in zip(images, tables, parts, strict=True):
+        for (name, path), label in zip(done, parts, strict=True):
             write(name, path, found[name], label)
-    lines = [
-        f"{path}: {len(found[name].positions)} objects in {name}"
-        for name, path in zip(images, tables, strict=True)
-    ]
+    lines = [f"{path}: {len(found[name].positions)} objects in {name}" for name, path in done]
     listed = [
         {"image": str(name), "table": str(path), "n": len(found[name].positions)}
-        for name, path in zip(images, tables, strict=True)
+        for name, path in done
     ]
     if threshold is None:
         threshold = saved.record.get("threshold")  # what the training images suggest
-    values = {"model": str(model), "digest": saved.digest, "threshold": threshold}
-    display.result("\n".join(lines), values | {"tables": listed})
+    values: dict[str, Any] = {"model": str(model), "digest": saved.digest}
+    values |= {"threshold": threshold, "tables": listed}
+    display.result("\n".join(lines), values, failed=failed, of=len(images))
 
 
 def table_paths(images: list[Path], output: Path, table_format: str | None) -> list[Path]:

@@ -28,14 +28,17 @@ def encode(
     from .. import inference, io
     from ..models import load_model
     from ..training import about
-    from ._inputs import read_classes
+    from ._inputs import check_classes, read_classes
     from ._outputs import Output, check_outputs
 
     k = read_classes(classes)
     saved = load_model(model)
     stack = io.read_stack(images, dimensions=max(saved.model.capabilities.dimensions))
     check_outputs([Output("-o", output, (".csv", ".star"))], [model, images, *stack.files])
+    if isinstance(k, int):
+        check_classes(k, len(stack.images))
     display = Display(quiet=quiet, as_json=as_json)
+    display.warn(inference.pixel_size_notice(saved, stack.pixel_size, images.name))
     with about(images):
         job = inference.encode(saved, stack.images, device=device)  # type: ignore[arg-type]
         found = display.run(job, "encoding")

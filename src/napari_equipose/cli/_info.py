@@ -42,6 +42,8 @@ def _sections(metadata: dict[str, Any], able: "Capabilities") -> list[tuple[str,
         "infers": ", ".join([*sorted(able.infers), "content"]),
         "finds objects in large images": "yes" if able.fully_convolutional else "no, in boxes only",
     }
+    size = record.pop("pixel_size", None)
+    what["pixel size"] = "unknown" if size is None else f"{size:g} Angstrom"
     sections = [
         ("Model", what | metadata["config"]),
         ("Normalisation", metadata.get("normalisation", {})),

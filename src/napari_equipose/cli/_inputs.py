@@ -25,6 +25,17 @@ def read_classes(text: str | None) -> int | Literal["auto"] | None:
     return classes
 
 
+def check_classes(classes: int, objects: int) -> None:
+    """Refuse more classes than there are objects, before the work.
+
+    Raises
+    ------
+    InputError
+    """
+    if classes > objects:
+        raise InputError(f"{objects} objects can't make {classes} classes; ask for fewer.")
+
+
 def tilt_settings(tilt_range: tuple[float, float] | None, axis: str | None) -> dict[str, Any]:
     """Turn --tilt-range and --tilt-axis into fields of a configuration.
 

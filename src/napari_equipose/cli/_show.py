@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ import typer
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from ..inference import Progress
+    from ..inference import Notice, Progress
     from ..training import Report
 
 Result = TypeVar("Result")
@@ -24,18 +24,38 @@ class Display:
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         self.quiet, self.as_json = quiet, as_json
+        self.warnings: list[str] = []
+
+    def warn(self, notice: "Notice | None") -> None:
+        """Tell on standard error, and in the JSON object, what may be wrong with the input."""
+        if notice is not None:
+            self.warnings.append(notice.message)
+            self.say(f"warning: {notice.message}")
 
     def say(self, text: str) -> None:
         """Tell what is going on, on standard error."""
         if not self.quiet:
             typer.echo(text, err=True)
 
-    def result(self, text: str, values: dict[str, Any]) -> None:
-        """Print what came out: ``values`` as JSON if that is wanted, else ``text``."""
+    def result(
+        self, text: str, values: dict[str, Any], failed: Mapping[str, str] = {}, of: int = 1
+    ) -> None:
+        """Print what came out: ``values`` as JSON if that is wanted, else ``text``.
+
+        Where ``failed`` names some of so many images, with the reason for each, they are told
+        last, and the command ends with code 1.
+        """
         if self.as_json:
-            typer.echo(json.dumps(values, allow_nan=False))
+            failures = [{"image": name, "error": reason} for name, reason in failed.items()]
+            more = {"warnings": self.warnings} | ({"failed": failures} if of > 1 else {})
+            typer.echo(json.dumps(values | more, allow_nan=False))
         elif not self.quiet:
             typer.echo(text)
+        if failed:
+            for reason in failed.values():
+                typer.echo(f"error: {' '.join(reason.split())}", err=True)
+            typer.echo(f"error: {len(failed)} of {of} images failed, the rest is done", err=True)
+            raise typer.Exit(1)
 
     def run(self, job: Generator[Any, None, Result], what: str) -> Result:
         """Run a job to its end with a progress bar; an interrupt closes it where it is."""

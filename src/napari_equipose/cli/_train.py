@@ -38,6 +38,14 @@ def train(
         str | None,
         typer.Option(metavar="either|dark|bright", help="Of the objects in large images."),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ANGSTROM",
+            help="Of all images, whatever their files say; the model file keeps it, and commands "
+            "warn of images of another.",
+        ),
+    ] = None,
     likelihood: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +137,7 @@ def train(
         "preset": preset,
         "box_size": box_size,
         "polarity": polarity,
+        "pixel_size": pixel_size,
         "likelihood": likelihood,
         "content_dim": content_dim,
         "epochs": epochs,
@@ -176,7 +185,9 @@ def train(
     names = ("images", "epochs", "best_epoch", "validation_loss", "seconds")
     values: dict[str, Any] = {"model": str(target), "digest": saved.digest}
     values |= {name: record[name] for name in names}
-    display.result(text, values | {"log": str(target.with_name(f"{target.stem}.log.csv"))})
+    values["log"] = str(target.with_name(f"{target.stem}.log.csv"))
+    left_out = folder.about.get("left_out") or {}
+    display.result(text, values, failed=left_out, of=len(run.images))
 
 
 def read_settings(texts: list[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ._cluster import ClusterMethod, cluster
 from ._detect import DetectionConfig, Picks, detect, threshold_of
 from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, search_volume
 from ._encode import Encoding, encode, least_score
+from ._fit_to_model import pixel_size_notice
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from ._frames import agree_on_frames
 from ._image_classes import ClassificationConfig, classify_images
@@ -20,7 +21,7 @@ from ._isolate import IsolatedBoxes, isolate
 from ._latent_drawings import draw_content, draw_grid, draw_path
 from ._latent_map import LatentMap, latent_dimensions, latent_map, umap_is_there
 from ._long_axis import long_axis
-from ._place_back import place_back
+from ._place_back import outside, place_back
 from ._progress import Notice, Progress, Watched, finish
 from ._refinement_plan import RefinementConfig
 from ._rotation_profile import RotationProfile, Symmetry, rotation_profile, suggest_symmetry
@@ -81,6 +82,8 @@ __all__ = [
     "latent_map",
     "least_score",
     "long_axis",
+    "outside",
+    "pixel_size_notice",
     "place_back",
     "propose_in_volume",
     "propose_in_volumes",

@@ -125,6 +125,11 @@ def _check(
     elif wedge is not None or settings.symmetry.upper() != "C1":
         raise InputError("a tilt range and a symmetry are for volumes; the model is of images.")
     check_frame(stack.shape[1], settings.symmetry, settings.mask_radius)
+    if volumes and settings.max_shift > stack.shape[1] / 2:
+        raise InputError(
+            f"max_shift must be at most half the box ({stack.shape[1] / 2:g} voxels), got "
+            f"{settings.max_shift:g}."
+        )
     if half is not None:
         given = np.asarray(half)
         if given.shape != (n,) or not np.isin(given, (0, 1)).all():

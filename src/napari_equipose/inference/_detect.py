@@ -12,6 +12,7 @@ from torch import Tensor
 from ..geometry import InputError, check_array, check_type, wrap_angle
 from ..models import OutOfMemory, SavedModel, can_pick, choose_device, free_memory, is_out_of_memory
 from ._explain import Explanation
+from ._fit_to_model import check_kind_of_image
 from ._peaks import Candidates, find_candidates
 from ._progress import Notice, Progress
 from ._refine import Templates
@@ -220,10 +221,7 @@ def check_search(saved: SavedModel, image: NDArray[Any], device: str) -> None:
         )
     check_array("image", image)
     shape = image.shape
-    rgb = len(shape) == 3 and shape[-1] == 3
-    if not (len(shape) == 2 or rgb) or (config.channels == 3) != rgb:
-        wanted = "(y, x, 3)" if config.channels == 3 else "(y, x)"
-        raise InputError(f"the model wants an image of shape {wanted}, got {shape}.")
+    check_kind_of_image(saved, shape)
     if min(shape[:2]) < config.canonical_size:
         raise InputError(
             f"the image of {shape[0]} x {shape[1]} pixels is smaller than an object of "

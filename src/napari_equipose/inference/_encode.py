@@ -12,6 +12,7 @@ from ..models import SavedModel, can_pick, choose_device
 from ._drawn_pictures import DrawnPictures
 from ._drawn_structures import DrawnStructures
 from ._fit_in_box import fit_in_box
+from ._fit_to_model import check_kind_of_boxes
 from ._progress import Progress
 from ._refine import decode_templates, refine_poses
 
@@ -95,11 +96,7 @@ def check_boxes(saved: SavedModel, stack: NDArray[np.generic]) -> None:
     """
     check_type("saved", saved, SavedModel)
     check_array("stack", stack)
-    if stack.shape[1:] != saved.box_shape:
-        raise InputError(
-            f"the model was trained on boxes of shape {saved.box_shape}, the stack has shape "
-            f"{stack.shape}; cut boxes of {saved.model.config.box_size} pixels."
-        )
+    check_kind_of_boxes(saved, stack.shape)
     if not len(stack):
         raise InputError("the stack holds no boxes.")
 

@@ -43,7 +43,8 @@ def place_back(
     Raises
     ------
     InputError
-        If positions, rotations, labels and averages do not fit together.
+        If positions, rotations, labels and averages do not fit together, or all positions lie
+        outside the tomogram.
     """
     place, turn = np.asarray(positions, np.float64), np.asarray(rotations, np.float32)
     n = len(place)
@@ -67,6 +68,17 @@ def place_back(
     return volume
 
 
+def outside(positions: ArrayLike, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell which positions (n, 3) lie in no voxel of a volume of a shape (z, y, x)."""
+    place = np.asarray(positions, np.float64)
+    inside = (place >= -0.5) & (place < np.asarray(shape) - 0.5)
+    return np.asarray(~inside.all(1))
+
+
+def _words(place: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{value:g}' for value in place)})"
+
+
 def _check(
     averages: Sequence[NDArray[Any]],
     place: NDArray[np.float64],
@@ -84,5 +96,11 @@ def _check(
         raise InputError("the positions of objects must be finite.")
     if len(shape) != 3 or any(np.ndim(one) != 3 for one in averages):
         raise InputError("averages and tomogram must be volumes (z, y, x).")
+    if n and outside(place, shape).all():
+        raise InputError(
+            f"all {n} objects lie outside the tomogram of shape {tuple(shape)} (z, y, x), from "
+            f"{_words(place.min(0))} to {_words(place.max(0))}: are their coordinates those of a "
+            "tomogram of other voxels? Divide them by the binning."
+        )
     if n and not 0 <= label.min() <= label.max() < len(averages):
         raise InputError(f"there are {len(averages)} averages, and a particle is of another class.")

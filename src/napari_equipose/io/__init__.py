@@ -16,6 +16,7 @@ from ._particles import read_halves, read_places, read_wedges, wedges_of
 from ._stacks import ImageArray, ParticleStack, read_stack
 from ._star import StarFile, read_star, write_star
 from ._tables import TABLE_SUFFIXES, check_writable, read_columns, read_table, write_table
+from ._units import in_angstrom
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -27,6 +28,7 @@ __all__ = [
     "atomic_path",
     "check_square",
     "check_writable",
+    "in_angstrom",
     "napari_get_reader",
     "napari_write_image",
     "napari_write_points",

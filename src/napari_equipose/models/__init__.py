@@ -21,7 +21,7 @@ from ._interface import (
 from ._kinds import ModelKind, kind_of, model_kind, model_kinds
 from ._mce_vae import MCEVAE
 from ._mce_vae_config import MCEVAEConfig
-from ._normalisation import Normalisation
+from ._normalisation import Normalisation, check_finite
 from ._out_of_memory import OutOfMemory, free_memory, is_out_of_memory
 from ._saved import SavedModel, build_model, load_model, read_metadata, save_model
 from ._spatial_vae import SpatialVAE
@@ -58,6 +58,7 @@ __all__ = [
     "VAEConfig",
     "build_model",
     "can_pick",
+    "check_finite",
     "choose_device",
     "free_memory",
     "is_out_of_memory",

@@ -12,6 +12,21 @@ from ..geometry import InputError
 _MAD_TO_STD = 1.4826
 
 
+def check_finite(image: NDArray[Any], what: str) -> None:
+    """Refuse pixels that are no numbers, with how many there are and what can be done.
+
+    Raises
+    ------
+    InputError
+    """
+    n = image.size - int(np.isfinite(image).sum())
+    if n:
+        raise InputError(
+            f"{what} holds {n:,} NaN or infinite pixels of {image.size:,}: crop them off, or fill "
+            "them with its median, as numpy.nan_to_num(a, nan=numpy.nanmedian(a)) does."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
     """How intensities are scaled; kept in the model file.
@@ -70,9 +85,8 @@ class Normalisation:
         axes = tuple(range(1, scaled.ndim))
         bad = ~np.isfinite(scaled).all(axes)
         if bad.any():
-            raise InputError(
-                f"box {int(bad.argmax())} of the stack holds NaN or infinite pixels; remove it."
-            )
+            first = int(bad.argmax())
+            check_finite(scaled[first], f"box {first} of the stack")
         low, high = scaled.min(axes, keepdims=True), scaled.max(axes, keepdims=True)
         flat = (high <= low).reshape(len(scaled))
         if flat.any():
@@ -95,8 +109,7 @@ class Normalisation:
             If the image is constant or holds NaN.
         """
         scaled = np.array(image, np.float32)
-        if not np.isfinite(scaled).all():
-            raise InputError("the image holds NaN or infinite pixels; fill or crop them first.")
+        check_finite(scaled, "the image")
         if self.kind == "shared":
             return self._shared(scaled)
         low, high = np.percentile(scaled, (0.05, 99.95)).astype(np.float32)

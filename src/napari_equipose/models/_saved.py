@@ -38,6 +38,12 @@ class SavedModel:
     """First 16 hexadecimal digits of the SHA-256 of the weights and configuration."""
 
     @property
+    def pixel_size(self) -> float | None:
+        """Angstrom a pixel of the images it was trained on; None where that is not known."""
+        size = self.record.get("pixel_size")
+        return None if size is None else float(size)
+
+    @property
     def box_shape(self) -> tuple[int, ...]:
         """Shape of one of its boxes as files and layers hold them, colours last."""
         config = self.model.config
@@ -179,6 +185,9 @@ def load_model(path: Path) -> SavedModel:
     threshold = metadata["record"].get("threshold", 0.0)
     if not _is_a(threshold, float):
         raise InputError(f"{path} is damaged: its threshold is {threshold!r}.")
+    size = metadata["record"].get("pixel_size")
+    if size is not None and not (_is_a(size, float) and size > 0):
+        raise InputError(f"{path} is damaged: its pixel size is {size!r}.")
     try:
         known = model_kind(kind)
     except InputError as error:

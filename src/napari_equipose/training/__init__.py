@@ -18,6 +18,7 @@ from ._rounds import train_prepared
 from ._run_file import TrainingRun, read_run, write_run
 from ._run_folder import RunFolder, RunState, create_run
 from ._schedule import TrainingError
+from ._source import pixel_size_of_layer
 from ._train import train
 from ._train_run import train_run
 from ._training_config import TrainingConfig
@@ -57,6 +58,7 @@ __all__ = [
     "harmony_preset",
     "kinds",
     "mce_vae_preset",
+    "pixel_size_of_layer",
     "prepare_images",
     "prepare_stack",
     "prepare_volumes",

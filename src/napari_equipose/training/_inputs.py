@@ -20,10 +20,12 @@ from ..io import (
     read_stack,
     read_table,
 )
+from ..models import check_finite
 from ._kinds import check_finds_in, check_kind, finding_in
 from ._prepare_run import PreparedRun, prepare_images, prepare_stack
 from ._prepare_volumes import prepare_volumes
 from ._run_file import TrainingRun
+from ._source import common_pixel_size
 
 _SAMPLE = 2**22
 """Values that are hashed of an input, at most."""
@@ -115,6 +117,12 @@ class RunInputs:
 
     def __init__(self, run: TrainingRun) -> None:
         self.run = run
+        self.names = list(run.images)
+        """Of the images that can be used; of several, one may be damaged."""
+        self.left_out: dict[str, str] = {}
+        """Why the other ones can't be, by name."""
+        self.pixel_size = run.pixel_size
+        """Angstrom, where the run or the files say it."""
         self.arrays: list[Any] = []
         self.stack: ParticleStack | None = None
         self.positions: NDArray[np.float64] | None = None
@@ -129,6 +137,7 @@ class RunInputs:
                 )
             self.stack = read_stack(run.images[0])
             self.arrays = [self.stack.images]
+            self.pixel_size = run.pixel_size or self.stack.pixel_size
             if run.targets:
                 self.targets = read_stack(run.targets).images
             return
@@ -138,17 +147,38 @@ class RunInputs:
             raise InputError("a CTF is for a stack of particles in a STAR file, not large images.")
         if not run.positions:
             check_finds_in(run.model)
-        self.arrays = [read_large(name, run).data for name in run.images]
+        self._read_images()
         if run.positions:
             if len(run.images) > 1:
                 raise InputError("positions are for one image; give one, or no positions.")
             self.positions = read_positions(run.positions)
 
+    def _read_images(self) -> None:
+        """Read large images or volumes; of several, leave out those that can't be used."""
+        files: dict[str, ImageFile] = {}
+        for name in self.names:
+            try:
+                file = read_large(name, self.run)
+                if len(self.names) > 1:  # else the one is looked at where it is used
+                    _check_pixels(name, file, self.run)
+                files[name] = file
+            except InputError as error:
+                if len(self.names) == 1:
+                    raise
+                self.left_out[name] = str(error)
+        if not files:
+            first = next(iter(self.left_out.values()))
+            raise InputError(f"none of {len(self.names)} images can be used: {first}")
+        if self.pixel_size is None:
+            self.pixel_size = common_pixel_size({n: file.pixel_size for n, file in files.items()})
+        self.names = list(files)
+        self.arrays = [file.data for file in files.values()]
+
     def identities(self) -> list[dict[str, Any]]:
         """Path, shape, type and hash of each input, by which it is known again; plain JSON."""
         found = [
             {"path": name} | identify(data)
-            for name, data in zip(self.run.images, self.arrays, strict=True)
+            for name, data in zip(self.names, self.arrays, strict=True)
         ]
         if self.positions is not None:
             found.append({"path": self.run.positions} | identify(self.positions))
@@ -164,16 +194,37 @@ class RunInputs:
         InputError
             As `prepare_stack`, `prepare_images` and `prepare_volumes` do.
         """
+        with about(", ".join(self.names)):
+            return self._prepared()._replace(pixel_size=self.pixel_size)
+
+    def _prepared(self) -> PreparedRun:
         run, stack = self.run, self.stack
-        with about(", ".join(run.images)):
-            if stack is None and _in_volumes(run):
-                return prepare_volumes(run, self.arrays)
-            if stack is None:
-                positions = None if self.positions is None else [self.positions]
-                return prepare_images(run, self.arrays, positions)
-            run = _with_tilts(run, stack)
-            prepared = prepare_stack(run, stack.images, self.targets)  # type: ignore[arg-type]
-            return prepared._replace(ctf=read_ctf(stack)) if run.ctf else prepared
+        if stack is None and _in_volumes(run):
+            return prepare_volumes(run, self.arrays)
+        if stack is None:
+            positions = None if self.positions is None else [self.positions]
+            return prepare_images(run, self.arrays, positions)
+        run = _with_tilts(run, stack)
+        prepared = prepare_stack(run, stack.images, self.targets)  # type: ignore[arg-type]
+        return prepared._replace(ctf=read_ctf(stack)) if run.ctf else prepared
+
+
+def _check_pixels(name: str, image: ImageFile, run: TrainingRun) -> None:
+    """Refuse an image that no objects can be looked for in; volumes are read in pieces later."""
+    assert run.box_size is not None
+    sides = image.data.shape if image.axes == "zyx" else image.data.shape[:2]
+    if min(sides) < run.box_size:
+        raise InputError(
+            f"{name} of {' x '.join(map(str, sides))} pixels is smaller than a box of "
+            f"{run.box_size} pixels."
+        )
+    if image.axes == "zyx":
+        return
+    with about(name):
+        pixels = np.asarray(image.data)
+        check_finite(pixels, "the image")
+        if not pixels.min() < pixels.max():
+            raise InputError("the image is constant: there is nothing to find.")
 
 
 def _with_tilts(run: TrainingRun, stack: ParticleStack) -> TrainingRun:

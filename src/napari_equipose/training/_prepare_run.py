@@ -48,6 +48,8 @@ class PreparedRun(NamedTuple):
     """Of each box of a stack."""
     targets: Tensor | None = None
     """The objects of the boxes, aligned, of the same shape."""
+    pixel_size: float | None = None
+    """Angstrom a pixel of the images, where that is known."""
     decoys: Decoys | None = None
     """What of noise looks like an object, where classes are to be looked for in noise."""
 

@@ -118,7 +118,7 @@ def _train_prepared(
     source: dict[str, Any] | None,
 ) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
     settings: dict[str, Any] = {"kind": kind, "device": device, "source": source}
-    settings["normalisation"] = prepared.normalisation
+    settings |= {"normalisation": prepared.normalisation, "pixel_size": prepared.pixel_size}
     model, whole = prepared.model_config, prepared.training_config
     again = resume and checkpoint_path(output).exists()
     if not prepared.images or _are_volumes(prepared):

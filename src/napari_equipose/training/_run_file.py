@@ -52,6 +52,8 @@ class TrainingRun:
     """When not given it becomes what is usual of the kind."""
     epochs: int | None = None
     minutes: float | None = None
+    pixel_size: float | None = None
+    """Angstrom a pixel of the images; what is not given their files say, if they do."""
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
@@ -77,6 +79,8 @@ class TrainingRun:
         object.__setattr__(self, "images", tuple(self.images))
         object.__setattr__(self, "settings", typed_settings(self.model, self.settings))
         check_limits({**vars(self), **self.settings})
+        if self.pixel_size is not None and not self.pixel_size > 0:
+            raise InputError(f"pixel_size must be positive, got {self.pixel_size:g}.")
 
     def configurations(
         self, *, box_size: int, channels: int, n_images: int, likelihood: str, dimensions: int = 2

@@ -30,6 +30,7 @@ from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_chec
 from ._fit import check_trainable, fit
 from ._reports import EpochReport, StepReport
 from ._schedule import TrainingState
+from ._source import without_folders
 from ._structures import begin_with_structures, keep_structures
 from ._training_config import TrainingConfig
 
@@ -47,6 +48,7 @@ def train(
     resume: bool = False,
     earlier_epochs: int = 0,
     source: dict[str, Any] | None = None,
+    pixel_size: float | None = None,
     ctf: ContrastTransfer | None = None,
     targets: Boxes | None = None,
     structures: Structures | None = None,
@@ -78,7 +80,10 @@ def train(
     earlier_epochs : int
         Epochs of an earlier round, whose log this run goes on with.
     source : dict, optional
-        Where the boxes came from, for the record in the model file; plain JSON.
+        Where the boxes came from, for the record in the model file; plain JSON. Of files whose
+        whole path is given only the name is kept: who shares a model shares no folders.
+    pixel_size : float, optional
+        Angstrom a pixel of the boxes; goes into the model file.
     ctf : ContrastTransfer, optional
         Of each box; applied to what the model draws.
     targets : Boxes, optional
@@ -127,7 +132,10 @@ def train(
     check_trainable(model, boxes, config)
     model.to(choose_device(device))
     outcome = _Outcome(output, checkpoint, settings, normalisation, earlier_epochs)
-    return _train(model, boxes, config, state, outcome, source, ctf, targets, structures)
+    origin: dict[str, Any] = {"source": without_folders(source or {})}
+    if pixel_size is not None:
+        origin["pixel_size"] = pixel_size
+    return _train(model, boxes, config, state, outcome, origin, ctf, targets, structures)
 
 
 class _Outcome(NamedTuple):
@@ -146,7 +154,7 @@ def _train(
     config: TrainingConfig,
     state: TrainingState,
     outcome: _Outcome,
-    source: dict[str, Any] | None,
+    origin: dict[str, Any],
     ctf: ContrastTransfer | None,
     targets: Boxes | None,
     structures: Structures | None,
@@ -158,7 +166,7 @@ def _train(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "training": asdict(config),
         "images": len(boxes),
-        "source": source or {},
+        **origin,
         "device": str(next(model.parameters()).device),
         "versions": {name: version(name) for name in ("napari-equipose", "torch", "numpy")}
         | {"python": platform.python_version()},

@@ -5,7 +5,6 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from torch import Tensor
 from .._files import atomic_path
 from .._threads import compute_here_with
 from ..geometry import InputError, check_type
-from ..inference import Progress, Watched
+from ..inference import Notice, Progress, Watched
 from ..models import SavedModel, choose_device
 from ._inputs import RunInputs, check_inputs
 from ._prepare_run import PreparedRun
@@ -25,6 +24,7 @@ from ._reports import Report, Started, describe
 from ._rounds import train_prepared
 from ._run_file import TrainingRun, read_run
 from ._run_folder import RunFolder
+from ._source import pixel_size_of_layer, settings_to_share
 
 _EXAMPLES = 12
 _PATIENCE = 1.0
@@ -82,6 +82,10 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
     yield Progress(0, 1, "reading the images")
     device = choose_device(run.device)
     inputs = RunInputs(run)
+    for reason in inputs.left_out.values():
+        yield Notice(f"an image is left out: {reason}")
+    if inputs.pixel_size is None:
+        inputs.pixel_size = pixel_size_of_layer(place.about.get("source") or {})
     identities = inputs.identities()
     if resume and place.inputs:
         check_inputs(place.inputs, identities)
@@ -94,10 +98,11 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
         kind=run.model,
         device=run.device,
         resume=resume,
-        source={"run": asdict(run), **(place.about.get("source") or {})},
+        source={"run": settings_to_share(run), **(place.about.get("source") or {})},
     )
     place.write_about(
         inputs=identities,
+        left_out=inputs.left_out,
         seed=prepared.training_config.seed,
         threads=torch.get_num_threads(),
         device=_device_words(device),

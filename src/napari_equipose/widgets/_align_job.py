@@ -18,9 +18,11 @@ from ..inference import (
     Progress,
     Watched,
     align,
+    pixel_size_notice,
     place_back,
 )
 from ..models import SavedModel, load_model
+from ..training import pixel_size_of_layer
 from ._align_particles import Particles, gather
 from ._align_view import Stage
 from ._queue import take_turn
@@ -111,6 +113,10 @@ class AlignRun:
         saved = order.saved
         if order.training is not None:
             saved = yield from self._learn(order.training, boxes)
+        else:
+            assert saved is not None
+            size = pixel_size_of_layer(order.particles.place)
+            yield pixel_size_notice(saved, size, order.particles.name)
         assert saved is not None
         turn = yield from take_turn(order.device, order.title)
         try:

@@ -16,9 +16,11 @@ from ..inference import (
     cluster,
     detect,
     long_axis,
+    pixel_size_notice,
     search_volume,
 )
 from ..models import SavedModel
+from ..training import pixel_size_of_layer
 from ._layers import Plane
 from ._queue import Waiting, take_turn
 from ._volumes import Volume
@@ -64,6 +66,7 @@ def find(
     """
     yield Progress(0, 1, "reading the image")
     picture = plane.read()
+    yield _scale_notice(saved, plane)
     turn = yield from take_turn(device, f"Finding objects in {plane.name}")
     try:
         picks = yield from detect(saved, picture, config, device=device)
@@ -80,7 +83,7 @@ def find_in_volume(
     wedge: MissingWedge | None,
     device: str,
     classes: Classes,
-) -> Generator[Progress | Waiting | None, None, FoundInVolume]:
+) -> Generator[Progress | Notice | Waiting | None, None, FoundInVolume]:
     """Find the objects of a volume, which is read in pieces; sort them where that is asked for.
 
     Objects of a score below ``lowest`` are left out, by default below half of the one that parts
@@ -91,6 +94,7 @@ def find_in_volume(
     InputError
         If model and volume do not fit, or there are fewer objects than classes.
     """
+    yield _scale_notice(saved, volume)
     turn = yield from take_turn(device, f"Finding objects in {volume.name}")
     try:
         data: Any = volume.data
@@ -100,6 +104,12 @@ def find_in_volume(
         return FoundInVolume(picks, labels, threshold)
     finally:
         turn.release()
+
+
+def _scale_notice(saved: SavedModel, source: Plane | Volume) -> Notice | None:
+    """Say where the image is not at the pixel size of the model."""
+    size = pixel_size_of_layer({**source.placement, "factor": source.factor})
+    return pixel_size_notice(saved, size, source.name)
 
 
 def _sorted(

@@ -9,9 +9,10 @@ from napari.layers import Image, Points
 
 from .. import __version__
 from ..geometry import InputError
-from ..inference import Encoding, Progress, encode
+from ..inference import Encoding, Notice, Progress, encode, pixel_size_notice
 from ..io import pose_table
 from ..models import SavedModel
+from ..training import pixel_size_of_layer
 from ._layers import placement
 from ._object_layers import class_colours, object_points
 from ._queue import Waiting, take_turn
@@ -48,7 +49,7 @@ class Boxes(NamedTuple):
 
 def encode_boxes(
     saved: SavedModel, boxes: Boxes, device: str
-) -> Generator[Progress | Waiting | None, None, Encoding]:
+) -> Generator[Progress | Notice | Waiting | None, None, Encoding]:
     """Encode a stack when the device is free.
 
     Raises
@@ -56,6 +57,7 @@ def encode_boxes(
     InputError
         If model and boxes do not fit.
     """
+    yield pixel_size_notice(saved, pixel_size_of_layer(boxes.place), boxes.name)
     turn = yield from take_turn(device, f"Encoding {boxes.name}")
     try:
         found = yield from encode(saved, boxes.data, device=device)
