@@ -79,6 +79,9 @@ OVER = [
     ("encode m.safetensors s.mrcs -o i.mrc/t.csv", "i.mrc is a file, not a folder"),
     ("encode m.safetensors s.mrcs -o sub", "must end in .csv or .star"),
     ("detect m.safetensors i.mrc -o i.mrc/t.csv", "is a file, not a folder"),
+    ("encode m.safetensors s_TAB_.npy -o t.star", "which STAR files can't hold"),
+    ("detect m.safetensors i_TAB_.npy -o t.star", "which STAR files can't hold"),
+    ("align m.safetensors s_TAB_.npy -o a.mrcs --poses t.star", "which STAR files can't hold"),
     ("detect m.safetensors i.mrc s.mrcs -o t.csv", "2 images: name a folder"),
     # over a model
     ("train s.mrcs -o m.safetensors", "m.safetensors exists: name another with -o, or add --over"),
@@ -91,11 +94,13 @@ OVER = [
 @pytest.mark.parametrize(("command", "said"), OVER)
 def test_a_command_refuses_before_it_writes_anything(work: Path, command: str, said: str) -> None:
     Path("locked.csv").touch(0o444)
+    np.save("s\t.npy", np.random.default_rng(0).random((12, SIDE, SIDE)))
+    np.save("i\t.npy", np.random.default_rng(0).random((64, 64)))
     Path("was").mkdir()
     Path("was/model.safetensors").write_bytes(b"mine")
     write_mrc("tomogram.mrc", np.zeros((8, 8, 8), np.float32), 12.0)
     before = contents(work)
-    code, line = run(*command.split())
+    code, line = run(*(part.replace("_TAB_", "\t") for part in command.split()))
     assert code == 2 and said in line
     assert contents(work) == before
 

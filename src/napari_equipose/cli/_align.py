@@ -158,6 +158,8 @@ def align(
     reach: Any = search
     how = inference.AlignConfig(refine=refine, search=reach, classes=k, refinement=refinement)
     outputs = Outputs.of(output, poses, average, place_back, particles)
+    if particles.table is None:
+        io.check_writable(poses, [str(stack)])
     if isinstance(k, int):
         check_classes(k, len(particles.images))
     display = Display(quiet=quiet, as_json=as_json)

@@ -68,6 +68,8 @@ def detect(
 
     tables = table_paths(images, output, table_format)
     check_outputs([Output("-o", table) for table in tables], [model, *images])
+    for name, table in zip(images, tables, strict=True):
+        io.check_writable(table, [str(name)])
     k, tilts = read_classes(classes), tilt_settings(tilt_range, tilt_axis)
     saved = load_model(model)
     config = inference.DetectionConfig()

@@ -35,6 +35,8 @@ def encode(
     saved = load_model(model)
     stack = io.read_stack(images, dimensions=max(saved.model.capabilities.dimensions))
     check_outputs([Output("-o", output, (".csv", ".star"))], [model, images, *stack.files])
+    if stack.table is None:
+        io.check_writable(output, [str(images)])
     if isinstance(k, int):
         check_classes(k, len(stack.images))
     display = Display(quiet=quiet, as_json=as_json)
