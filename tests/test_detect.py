@@ -138,7 +138,7 @@ def test_noise_scores_below_objects(saved, grid) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((64, 64, 3)), r"shape \(y, x\), got \(64, 64, 3\)"),
+        (np.zeros((64, 64, 3)), r"gray images, and the image, of shape \(64, 64, 3\), is in color"),
         (np.random.default_rng(0).random((20, 64)), "smaller than an object of 25 pixels"),
         (np.ones((64, 64)), "constant"),
         (np.full((64, 64), np.nan), "NaN"),
