@@ -308,7 +308,7 @@ def boxes_that_are_not_square(room: Room) -> None:
     room.boxes(STACK[:, :20])
 
 
-@fault("failed", r"wants an image of shape \(y, x\)")
+@fault("failed", r"trained on gray images, and the image, .* is in color")
 def a_model_of_another_number_of_channels(room: Room) -> None:
     room.find(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8), rgb=True)
 
