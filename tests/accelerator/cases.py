@@ -71,6 +71,10 @@ _MICROSCOPE = {
 }
 
 
+ON_MPS = ("target-vae fast", "spatial-vae 3D fast", "mce-vae supervised", "harmony wedge CTF")
+"""One of each kind, with all that steps are given: these are taken on Apple's GPUs as well."""
+
+
 def cases() -> dict[str, Case]:
     """All cases, by name."""
     target, spatial, harmony = (KINDS[k].presets for k in ("target-vae", "spatial-vae", "harmony"))

@@ -325,11 +325,12 @@ class FakeAccelerator(TorchDispatchMode):
 def _answers(kind: str, memory: int | None) -> dict[Any, dict[str, Any]]:
     """What torch says of the devices that are there."""
     state = torch.zeros(16, dtype=torch.uint8)
+    size = memory or 2**40
     if kind == "mps":
         there = {"is_available": True, "is_built": True}
         calls = {"empty_cache": None, "synchronize": None, "manual_seed": None}
+        calls |= {"recommended_max_memory": size, "driver_allocated_memory": 0}
         return {torch.backends.mps: there, torch.mps: calls | {"get_rng_state": state}}
-    size = memory or 2**40
     cuda = {
         "_lazy_init": None, "is_available": True, "device_count": 1, "current_device": 0,
         "is_bf16_supported": True, "empty_cache": None, "synchronize": None,

@@ -22,24 +22,27 @@ from torch import Tensor, nn
 from napari_equipose.models import LossTerms, build_model
 from napari_equipose.training import StepReport, TrainingConfig, TrainingError, fit
 
-from .cases import Case, cases
+from .cases import ON_MPS, Case, cases
 
 
 def main(out: Path) -> None:
     """Take all steps, and write what happened."""
     torch.set_num_threads(1)  # boxes are so small that more would wait for each other
-    told: dict[str, Any] = {"steps": {name: _told(case) for name, case in cases().items()}}
+    told: dict[str, Any] = {"cuda": {name: _told(case) for name, case in cases().items()}}
+    told["mps"] = {name: _told(cases()[name], kind="mps") for name in ON_MPS}
     told["little memory"] = _told(cases()["mce-vae supervised"], _little_memory)
     told["diverging"] = {device: _diverge(device) for device in ("cpu", "cuda")}
     out.write_text(json.dumps(told))
 
 
 def _told(
-    case: Case, around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    case: Case,
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    kind: str = "cuda",
 ) -> dict[str, Any]:
     try:
-        with FakeAccelerator() as device, around():
-            losses, counts = _steps(case, "cuda", device)
+        with FakeAccelerator(kind=kind) as device, around():
+            losses, counts = _steps(case, kind, device)
         last, before = counts[-1], counts[-2]
         return {
             "error": "",

@@ -34,9 +34,8 @@ class Feed:
 
     def __init__(self, boxes: Boxes, device: torch.device) -> None:
         self.boxes, self.device = boxes, device
-        if isinstance(boxes, Tensor) and boxes.device.type == "cpu" and device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if boxes.numel() * boxes.element_size() <= _SHARE * free:
+        if isinstance(boxes, Tensor) and boxes.device != device:
+            if boxes.numel() * boxes.element_size() <= _SHARE * _free(device):
                 self.boxes = boxes.to(device)
         kept = isinstance(self.boxes, Tensor) and self.boxes.device == device
         self.rows_on = device if kept else torch.device("cpu")
@@ -47,6 +46,15 @@ class Feed:
         if batch.device == self.device or self.device.type != "cuda":
             return batch.to(self.device)
         return batch.pin_memory().to(self.device, non_blocking=True)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of memory that a GPU has free; 0 of a device that is none."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return 0
 
 
 def adam(parameters: Iterable[nn.Parameter], rate: float, device: torch.device) -> Any:
