@@ -72,7 +72,7 @@ OVER = [
     ("align m.safetensors s.mrcs -o x.mrc --poses t.csv --average x.mrc", "x.mrc are one file"),
     ("align m.safetensors s.mrcs -o x_half1.mrc --poses t.csv --average x.mrc", "are one file"),
     ("align m.safetensors s.mrcs -o a.mrc --poses x_frc.csv --average x.mrc", "are one file"),
-    ("align m.safetensors s.mrcs -o x_class2.mrc --poses t.csv --average x.mrc", "are one file"),
+    ("align m.safetensors s.mrcs -o x_class0.mrc --poses t.csv --average x.mrc", "are one file"),
     ("train s.mrcs -o new.safetensors --save-config new.log.csv", "are one file"),
     # nowhere, or under a wrong name
     ("encode m.safetensors s.mrcs -o locked.csv", "locked.csv is read-only"),

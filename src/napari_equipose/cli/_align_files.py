@@ -39,7 +39,7 @@ def output_files(
         return files
     files.append(Output("--average", average, (".mrc",)))
     many = classes if isinstance(classes, int) else _CLASSES
-    by_class = [_beside(average, f"class{label + 1}.mrc") for label in range(many)]
+    by_class = [_beside(average, f"class{label}.mrc") for label in range(many)]
     endings = ("half1.mrc", "half2.mrc", "fsc.csv", "frc.csv")
     beside = [_beside(one, ending) for one in (average, *by_class) for ending in endings]
     return files + [Output("beside --average,", path) for path in by_class + beside]
