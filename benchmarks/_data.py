@@ -1,6 +1,7 @@
 """Data sets of the benchmarks: MNIST from its published files, and what the papers make of it."""
 
 import gzip
+import os
 import struct
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from napari_equipose.geometry import swap_axis_order
 from napari_equipose.simulation import rotated_digits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DATA = REPOSITORY.parent / "shared" / "data"
-"""Where the measurements' data lie unless a script is told otherwise."""
+DATA = Path(os.environ.get("EQUIPOSE_DATA") or REPOSITORY.parent / "shared" / "data")
+"""Where the measurements' data lie unless a script is told otherwise; docs/results.md names them."""
 CACHE = REPOSITORY / "benchmarks" / ".cache"
 """Made data, kept between runs; git ignores it."""
 

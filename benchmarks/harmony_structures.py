@@ -1,6 +1,6 @@
 """Harmony on subtomograms of five structures: the paper's Table 1.
 
-    python benchmarks/harmony_structures.py ../shared/tools/sim_subtomograms.py [--snr 100 0.1]
+    python benchmarks/harmony_structures.py sim_subtomograms.py [--snr 100 0.1]
         [--minutes 40] [--seed 0] [--set NAME=VALUE ...]
 
 The simulator is independent of the package's own: 32 voxels of 12 Angstrom, a missing wedge

@@ -1,6 +1,6 @@
 """Pick particles in micrographs, without labels and without references.
 
-    python benchmarks/micrographs.py ../shared/tools/sim_micrograph.py [--seed 0] [--minutes 5]
+    python benchmarks/micrographs.py sim_micrograph.py [--seed 0] [--minutes 5]
 
 The simulated ones hold 150 proteasomes each, with ice crystals and a carbon edge; the model is
 trained on some of them and judged on others. Matches lie within 14.7 pixels, 0.7 of a

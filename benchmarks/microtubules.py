@@ -1,6 +1,6 @@
 """Align subtomograms cut along real microtubules, and look for the 4 nm repeat of tubulin.
 
-    python benchmarks/microtubules.py ../shared/data/microtubule_tomograms [-o PICTURE.png]
+    python benchmarks/microtubules.py FOLDER [-o PICTURE.png]
 
 The tomograms (13pf_MT.tif and 14pf_MT.tif, voxels of 1.052 nm) are of the cylindra project. Boxes
 are cut every 6 voxels along the axis of each tube, at no particular phase of its lattice, so that

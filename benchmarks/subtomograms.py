@@ -1,6 +1,6 @@
 """Refine the poses of simulated subtomograms against their own average.
 
-    python benchmarks/subtomograms.py ../shared/tools/sim_subtomograms.py [--n 100] [--peers]
+    python benchmarks/subtomograms.py sim_subtomograms.py [--n 100] [--peers]
 
 The simulator is independent of the package's own. It makes ribosomes (4v4r) in boxes of 32 voxels
 of 12 Angstrom, with a missing wedge, a contrast transfer function and noise. Refinement starts from

@@ -1,6 +1,6 @@
 """Learn the objects of a tomogram without labels, and find them with their poses.
 
-    python benchmarks/tomogram.py ../shared/tools/sim_subtomograms.py [--minutes M] [--seed 0]
+    python benchmarks/tomogram.py sim_subtomograms.py [--minutes M] [--seed 0]
 
 The simulator is independent of the package's own. It puts 60 copies of a ribosome (4v4r) and of a
 chaperone (1qvr), turned at random, into a volume of 64 x 300 x 300 voxels of 12 Angstrom, with a
