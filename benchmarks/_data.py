@@ -18,7 +18,7 @@ from napari_equipose.simulation import rotated_digits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("EQUIPOSE_DATA") or REPOSITORY.parent / "shared" / "data")
-"""Where the measurements' data lie unless a script is told otherwise; docs/results.md names them."""
+"""Where the data of the measurements are, unless a script is told otherwise."""
 CACHE = REPOSITORY / "benchmarks" / ".cache"
 """Made data, kept between runs; git ignores it."""
 
