@@ -56,15 +56,15 @@ def differing(before: dict[str, Any], *but: str) -> list[str]:
 
 @pytest.mark.usefixtures("home")
 def test_panels_and_jobs_turn_no_switch(make_napari_viewer, qtbot, tmp_path: Path) -> None:
+    saved = SavedModel(
+        kind="target-vae", model=TargetVAE(MODEL).eval(), normalisation=Normalisation()
+    )
     viewer = make_napari_viewer()
     before = state()
     for name in ("Train", "Detect", "Align", "Latent space"):
         viewer.window.add_plugin_dock_widget("napari-equipose", name)
     qtbot.wait(10)
     assert differing(before, *THEIRS) == []
-    saved = SavedModel(
-        kind="target-vae", model=TargetVAE(MODEL).eval(), normalisation=Normalisation()
-    )
     image = np.random.default_rng(0).random((40, 40), np.float32)
     inside: list[tuple[bool, int]] = []
 

@@ -197,7 +197,8 @@ def load_model(path: Path) -> SavedModel:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             made = _configuration(kind, known, config)
             check_size(kind, known, made, shapes)
-            model = _made(kind, known, made)
+            with torch.random.fork_rng([]):  # weights are drawn, only to be put in place of
+                model = _made(kind, known, made)
             weights = {name: file.get_tensor(name) for name in shapes}
         assert isinstance(model, torch.nn.Module)
         model.load_state_dict(weights)
