@@ -21,7 +21,7 @@ from napari_equipose.io import (
 def _open(path: Path) -> tuple[Any, dict[str, Any], str]:
     reader = napari_get_reader(str(path))
     assert reader is not None
-    ((data, meta, kind),) = reader(str(path))
+    *_, (data, meta, kind) = reader(str(path))  # arrows, if any, come before points
     return data, meta, kind
 
 
@@ -50,7 +50,8 @@ def test_star_of_positions_opens_as_points_with_features(tmp_path: Path) -> None
     data, meta, kind = _open(tmp_path / "a.star")
     assert (kind, meta["scale"]) == ("points", (1.5, 1.5))
     np.testing.assert_array_equal(data, [[1, 2], [3, 4]])
-    assert list(meta["features"]) == ["image", "rotation", "score", "class"]
+    assert list(meta["features"]) == ["rotation", "score", "class", "id", "by_hand"]
+    assert meta["metadata"]["equipose"]["image"] == "m.mrc"
 
 
 def test_star_of_particles_opens_as_their_stack(tmp_path: Path) -> None:
@@ -123,9 +124,9 @@ def test_hidden_points_are_left_out_and_a_slice_is_a_picture(tmp_path: Path) -> 
     assert back[["image", "y", "x", "score"]].to_numpy().tolist() == [["scan.tif", 1, 2, 0.9]]
 
 
-def test_points_in_space_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="3 dimensions"):
-        napari_write_points(str(tmp_path / "a.star"), np.zeros((2, 3)), {})
+def test_points_of_four_axes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="4 dimensions"):
+        napari_write_points(str(tmp_path / "a.star"), np.zeros((2, 4)), {})
 
 
 @pytest.mark.parametrize(
@@ -158,9 +159,10 @@ def test_viewer_opens_and_saves_through_the_manifest(
     write_table(tmp_path / "a.star", pick_table("a.mrc", [[4, 8]], [1.0]), pixel_size=2.0)
     viewer.open([str(tmp_path / "a.mrc")], plugin="napari-equipose")
     viewer.open([str(tmp_path / "a.star")], plugin="napari-equipose")
-    image, points = viewer.layers
+    image, arrows, points = viewer.layers
     assert image.extent.world.tolist() == [[0, 0], [30, 30]]
-    assert [str(unit) for unit in points.units] == ["angstrom", "angstrom"]
+    for layer in (arrows, points):
+        assert [str(unit) for unit in layer.units] == ["angstrom", "angstrom"]
     assert viewer.layers.units is not None
     points.save(str(tmp_path / "b.star"), plugin="napari-equipose")
     assert read_table(tmp_path / "b.star").loc[0, ["y", "x"]].tolist() == [4, 8]

@@ -12,14 +12,12 @@ from ..geometry import InputError
 from ._files import atomic_path, existing_file, reading
 
 _IMAGE = "image"
+_HEAD = 2**16
 _NOT_KNOWN = ["", "NA", "N/A", "nan", "NaN", "NAN", "null", "None", "<NA>"]
 # Other names of our columns, in small letters and without anything else.
 _ALIASES = {
     "image": ("imagename", "micrograph", "micrographname", "rlnmicrographname"),
-    **{
-        axis: (axis, *(f"{word}" for word in (f"{axis}coordinate", f"{axis}coord")))
-        for axis in "xyz"
-    },
+    **{axis: (axis, f"{axis}coordinate", f"{axis}coord") for axis in "xyz"},
 }
 
 
@@ -37,11 +35,7 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     path = existing_file(path)
     text = _decoded(path.read_bytes())
     with reading(path, "a CSV file that can be read"):
-        if text[:4].lower() == "sep=":  # a hint that Excel gives itself
-            text = text.partition("\n")[2]
-        parted_by = _separator(text)
-        names = next(csv.reader(StringIO(text, newline=""), delimiter=parted_by), [])
-        names = [name.strip() for name in names]
+        text, parted_by, names = _header(text)
         twice = [name for name in names if name and names.count(name) > 1]
         if twice:
             raise InputError(f"{path} has the column {twice[0]} twice.")
@@ -52,6 +46,8 @@ def read_csv(path: str | Path) -> pd.DataFrame:
             table = pd.read_csv(
                 StringIO(text),
                 sep=parted_by,
+                header=0,
+                names=[name or f"column {number}" for number, name in enumerate(names, 1)],
                 decimal=decimal,
                 dtype=dict.fromkeys(as_text, "str"),
                 skipinitialspace=True,
@@ -76,10 +72,30 @@ def _decoded(content: bytes) -> str:
         return content.decode("latin-1")  # a spreadsheet on Windows, as a rule
 
 
-def _separator(text: str) -> str:
-    """What parts the names of the columns."""
-    first = text.partition("\n")[0]
-    return next((mark for mark in ",;\t" if mark in first), ",")
+def _header(text: str) -> tuple[str, str, list[str]]:
+    """Text from the names of the columns on, what parts its cells, and these names."""
+    text = text.lstrip("\ufeff\r\n")
+    if text[:4].lower() == "sep=":  # a hint that Excel gives itself
+        text = text.partition("\n")[2]
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    parted_by = next((mark for mark in ",;\t" if mark in first), ",")
+    names = next(csv.reader([first], delimiter=parted_by), [])
+    return text, parted_by, [name.strip() for name in names]
+
+
+def csv_columns(path: str | Path) -> list[str]:
+    """Names of the columns of a CSV file, ours where they go by others; none if it can't be read.
+
+    Only the beginning of the file is read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+        names = _header(_decoded(head))[2]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    aliases = _aliases(names)
+    return [aliases.get(name, name) for name in names]
 
 
 def _aliases(names: list[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Readers and writers for napari's menus: layer tuples in and out, napari itself unseen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError, rotations_from_relion
-from ._columns import angles_of, dimensions_of, pick_table, place_of
+from ._columns import angles_of, pick_table
 from ._images import read_image
 from ._mrc import MRC_SUFFIXES, write_mrc
+from ._napari_tables import LayerData, is_table, read_points
 from ._object_layers import (
     BY_HAND,
     ID,
@@ -21,50 +23,42 @@ from ._object_layers import (
     with_identity,
     write_record,
 )
-from ._relion import star_to_picks
 from ._stacks import ParticleStack, read_stack
 from ._star import read_star
-from ._tables import read_table, write_table
+from ._tables import write_table
 from ._units import in_angstrom
+from ._viewer import image_under, tell
 
-LayerData = tuple[Any, dict[str, Any], str]
 ReaderFunction = Callable[[str | list[str]], list[LayerData]]
-
-_PICKS = (".box", ".cbox", ".coords")
 
 
 def napari_get_reader(path: str | list[str]) -> ReaderFunction | None:
-    """Return a reader if this package reads the file: MRC, STAR and pickers' files by suffix."""
-    first = Path(path[0] if isinstance(path, list) else path)
-    if first.suffix.lower() in MRC_SUFFIXES:
-        return _read_images
-    if first.suffix.lower() in (".star", *_PICKS):
-        return _read_particles
-    return None
+    """Return a reader if this package reads all of the files: MRC, STAR, and tables of picks.
+
+    CSV and text files of others are left to others.
+    """
+    paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
+    return _read if all(map(_is_ours, paths)) else None
 
 
-def _read_images(path: str | list[str]) -> list[LayerData]:
-    """One image layer a file, in Angstrom where the file knows its pixel size."""
+def _is_ours(path: Path) -> bool:
+    return path.suffix.lower() in (*MRC_SUFFIXES, ".star") or is_table(path)
+
+
+def _read(path: str | list[str]) -> list[LayerData]:
+    """Images in Angstrom where their file knows its pixel size, stacks, and tables of picks."""
     layers: list[LayerData] = []
-    for name in [path] if isinstance(path, str) else path:
-        image = read_image(name)
-        meta = _placed(image.axes, image.spacing or image.pixel_size) | {"name": image.path.stem}
-        layers.append((image.data, meta, "image"))
-    return layers
-
-
-def _read_particles(path: str | list[str]) -> list[LayerData]:
-    """A stack of the images a file names, else the positions it lists."""
-    layers: list[LayerData] = []
-    for name in [path] if isinstance(path, str) else path:
-        if Path(name).suffix.lower() in _PICKS:
-            layers.append(_points(Path(name), read_table(name), None))
-            continue
-        star = read_star(name)
-        if "rlnImageName" not in star.particles:
-            layers.append(_points(Path(name), *star_to_picks(star, Path(name))))
+    for one in [Path(path)] if isinstance(path, str) else map(Path, path):
+        suffix = one.suffix.lower()
+        star = read_star(one) if suffix == ".star" else None
+        if suffix in MRC_SUFFIXES:
+            image = read_image(one)
+            meta = _placed(image.axes, image.spacing or image.pixel_size) | {"name": one.stem}
+            layers.append((image.data, meta, "image"))
+        elif star is not None and "rlnImageName" in star.particles:
+            layers.append(_stack(read_stack(one)))
         else:
-            layers.append(_stack(read_stack(name)))
+            layers += read_points(one, star)
     return layers
 
 
@@ -77,15 +71,6 @@ def _stack(stack: ParticleStack) -> LayerData:
     if (low := float(few.min())) < (high := float(few.max())):
         meta["contrast_limits"] = (low, high)
     return stack.images, meta, "image"
-
-
-def _points(path: Path, picks: pd.DataFrame, pixel_size: float | None) -> LayerData:
-    axes = place_of("picks", dimensions_of(picks))
-    features = picks.drop(columns=axes).dropna(axis="columns", how="all")
-    features = features.astype({"class": np.int64} if "class" in features else {})
-    meta = _placed("".join(axes), pixel_size) | {"name": path.stem, "features": features}
-    style = {"face_color": "transparent", "border_color": "yellow", "size": 20}
-    return picks[axes].to_numpy(np.float64), meta | style, "points"
 
 
 def _placed(axes: str, pixel_size: float | tuple[float, ...] | None) -> dict[str, Any]:
@@ -104,9 +89,10 @@ def _placed(axes: str, pixel_size: float | tuple[float, ...] | None) -> dict[str
 def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Points layer as .star, .csv, .box or .txt; its features go along.
 
-    Positions are in the layer's own pixels, which are those of the image it was made from. Points
-    that are hidden are left out; of points found in one slice of a series, the place in that slice.
-    Points in space are those of a volume where their features are its angles, or its record says.
+    Positions are in pixels of the image that the layer was made from, or of the one that it lies on
+    in the viewer. Points that are hidden are left out; of points found in one slice of a series,
+    the place in that slice. Points in a stack of images are told apart by the name of the image,
+    ``000003@stack.mrcs`` for the third. Further features go into .csv only.
     Beside a .csv or a .star file what the points were found with is written as .json, if the layer
     knows it. Of a point that carries the ``id`` of another nothing is known: it was added by hand.
     """
@@ -123,48 +109,86 @@ def napari_write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]
         features[BY_HAND] |= copies
     shown = np.broadcast_to(np.asarray(meta.get("shown", True), bool), len(positions))
     positions, features = positions[shown], features[shown] if len(features) else features
+    name, sides = str(record.get("image", meta.get("name", ""))), _sides(meta)
+    labels = [str(label) for label in meta.get("axis_labels") or ()]
+    if "image" not in record:
+        positions, image = image_under(str(meta.get("name")), positions)
+        if image is not None:
+            name = str(image.source.path or image.name)
+            sides = _sides({"scale": image.scale, "units": image.units})
+            labels = list(image.axis_labels)
     ahead = len(record.get("slice", ()))
-    in_space = set(angles_of(3)) <= set(features) and positions.shape[-1] == 3 + ahead
-    dimensions = 2 + in_space
-    if positions.ndim == 2 and positions.shape[1] == dimensions + ahead:
-        positions = positions[:, -dimensions:]
-    if positions.ndim != 2 or positions.shape[1] != dimensions:
+    count = positions.shape[1] - ahead if positions.ndim == 2 else 0
+    in_space = count == 3 and _is_volume(features, sides, labels)
+    names = pd.Series(name, range(len(positions)), dtype="str")
+    if "image" in features:
+        names = features["image"].fillna(name).astype("str").reset_index(drop=True)
+    if count == 3 and not in_space:
+        numbers = np.rint(positions[:, ahead]).astype(int) + 1
+        names = pd.Series([f"{i:06d}@{one}" for i, one in zip(numbers, names, strict=True)])
+    elif count not in (2, 3):
         raise InputError(
             f"{path}: points in {positions.shape[-1]} dimensions can't be written; wanted (y, x), "
-            "or (z, y, x) with the features rot, tilt and psi."
+            "(z, y, x) in a volume, or (n, y, x) in a stack of images."
         )
-    contents = [name for name in features if str(name).startswith("content_")]
+    dimensions = 2 + in_space
+    contents = [column for column in features if str(column).startswith("content_")]
     table = pick_table(
-        str(record.get("image", meta.get("name", ""))),
-        positions,
+        name,
+        positions[:, -dimensions:],
         _rotation(features, in_space),
         features.get("score"),
         features[contents] if contents else None,
-        _classes(features),
+        _classes(path, features),
     )
-    if "image" in features:
-        table["image"] = features["image"].astype("str").to_numpy()
-    for name in (ID, BY_HAND):
-        if name in features:
-            table[name] = features[name].to_numpy()
-    box_size = record.get("box_size") or round(float(np.median(meta.get("size", 0.0))))
-    write_table(path, table, pixel_size=_pixel_size(meta), box_size=box_size or None)
+    table["image"] = names.to_numpy()
+    further = [
+        column for column in features if column not in (*table, *angles_of(2), *angles_of(3))
+    ]
+    for column in further:
+        table[column] = features[column].to_numpy()
+    sizes = np.asarray(meta.get("size", 0.0), np.float64)
+    box_size = record.get("box_size") or round(float(np.median(sizes)) if sizes.size else 1.0)
+    tell(write_table(path, table, pixel_size=sides[-1], box_size=box_size or None))
     if recorded:
         write_record(path, record, placement_of(meta))
     return [path]
 
 
-def _classes(features: pd.DataFrame) -> Any:
+def _is_volume(features: pd.DataFrame, sides: list[float | None], labels: list[str]) -> bool:
+    """Whether points of three axes lie in a volume, and not in a stack of images or a series.
+
+    Angles in space tell it, or one in a plane; else the first of three axes counts images if its
+    name says so, or if the other two are lengths and it is none.
+    """
+    if set(angles_of(3)) <= set(features):
+        return True
+    if "rotation" in features or (labels and labels[-3:][0] in ("n", "t", "time", "frame", "c")):
+        return False
+    return len(sides) < 3 or sides[-3] is not None or sides[-1] is None
+
+
+def _classes(path: str, features: pd.DataFrame) -> Any:
     """Classes of points: what belongs to none has none in a table."""
     if "class" not in features:
         return None
-    numbers = pd.to_numeric(features["class"], errors="coerce").astype("Float64")
+    given = features["class"]
+    numbers = pd.to_numeric(given, errors="coerce").astype("Float64")
+    words = (numbers.isna() & given.notna() & (given.astype(str) != "")).to_numpy()
+    if words.any() or (numbers.dropna() % 1 != 0).any():
+        word = given[words].iloc[0] if words.any() else numbers.dropna().iloc[0]
+        raise InputError(
+            f"{path}: the feature class numbers classes from 0, and {word!r} is no such number; "
+            "name the feature otherwise to write it as it is."
+        )
     return numbers.where(numbers >= 0).astype("Int64")
 
 
 def _rotation(features: pd.DataFrame, in_space: bool) -> NDArray[np.float64] | None:
     """Rotations of points, of whose features some are angles in degrees."""
     if in_space:
+        if not set(angles_of(3)) <= set(features):
+            return None
         angles = features[angles_of(3)].to_numpy(np.float64)
         known = np.isfinite(angles).all(1)
         matrices = np.full((len(angles), 3, 3), np.nan)
@@ -202,6 +226,34 @@ def _sides(meta: dict[str, Any]) -> list[float | None]:
     return [in_angstrom(abs(float(size)), unit) for size, unit in zip(scale, named, strict=True)]
 
 
-def _pixel_size(meta: dict[str, Any]) -> float | None:
-    """The pixel size of a layer along x, in Angstrom, if its units are lengths."""
-    return _sides(meta)[-1]
+def napari_save_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Points layer for napari's menus, as `napari_write_points` does.
+
+    Raises
+    ------
+    OSError
+        Where that refuses.
+    """
+    with _said_aloud():
+        return napari_write_points(path, data, meta)
+
+
+def napari_save_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write an Image layer for napari's menus, as `napari_write_image` does.
+
+    Raises
+    ------
+    OSError
+        Where that refuses.
+    """
+    with _said_aloud():
+        return napari_write_image(path, data, meta)
+
+
+@contextmanager
+def _said_aloud() -> Iterator[None]:
+    """Let a refusal reach the person who saves: napari drops every ValueError of a writer."""
+    try:
+        yield
+    except InputError as error:
+        raise OSError(str(error)) from error

@@ -95,6 +95,8 @@ def write_box(path: str | Path, picks: pd.DataFrame, box_size: int) -> None:
     with atomic_path(path) as temporary:
         sizes = np.full_like(corners, box_size)
         np.savetxt(temporary, np.hstack((corners, sizes)), fmt="%d", delimiter="\t")
+        if not len(picks):
+            temporary.write_text("\n")  # a file of no bytes was not copied to its end
 
 
 def read_topaz(path: str | Path) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from napari.layers import Points
 from numpy.typing import NDArray
 
 from ..geometry import InputError
+from ..io import places_on as places_on
+from ..io import unit_ratios as unit_ratios
 from ._forms import Choice
 
 _UNEQUAL = 0.01
@@ -197,21 +199,6 @@ def placement(layer: Any) -> dict[str, Any]:
     }
 
 
-def unit_ratios(given: Sequence[Any] | None, wanted: Sequence[Any]) -> NDArray[np.float64]:
-    """Factors that turn world coordinates in the units ``given`` into those ``wanted``.
-
-    napari leaves the units out of a layer's transforms, and draws layers of unlike units as if
-    they had none; then ``given`` is None, and the factors are 1.
-    """
-    ratios = np.ones(len(given or wanted))
-    if given is not None:
-        n = min(len(given), len(wanted))
-        for axis in range(-n, 0):
-            if given[axis].is_compatible_with(wanted[axis]):
-                ratios[axis] = (1 * given[axis]).to(wanted[axis]).magnitude
-    return ratios
-
-
 def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.float64]:
     """Pixels (y, x) of a picture at which the points of a layer lie, (n, 2).
 
@@ -224,30 +211,6 @@ def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.
     found = plane.to_picture(places[on.all(1)])
     size = np.array(spatial_shape(plane.data, plane.rgb)[-2:])
     return found[((found >= -0.5) & (found < size - 0.5)).all(1)]
-
-
-def places_on(
-    layer: Any, data: NDArray[Any], image: Any, viewer: Any, leading: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """Turn data coordinates (n, d) of a layer into those of an image; through the world of both.
-
-    Axes that the layer lacks are at ``leading``, the place of a picture on the image's axes before
-    y and x.
-    """
-    ndim = min(layer.ndim, image.ndim)
-    ratios = np.ones(ndim)
-    if viewer.layers.units is not None:
-        ratios = unit_ratios(tuple(layer.units)[-ndim:], tuple(image.units)[-ndim:])
-    place = np.array(image.data_to_world((*leading, 0.0, 0.0)), float)
-
-    def moved(point: NDArray[Any]) -> NDArray[np.float64]:
-        place[-ndim:] = np.array(layer.data_to_world(point), float)[-ndim:] * ratios
-        return np.array(image.world_to_data(place), float)
-
-    # Both transforms are affine, so that where the corners of a simplex go says all.
-    base = moved(np.zeros(layer.ndim))
-    slopes = np.array([moved(row) - base for row in np.eye(layer.ndim)])
-    return np.asarray(base + data @ slopes, np.float64)
 
 
 def box_points(plane: Plane, positions: NDArray[Any], box_size: int) -> Points:
