@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from napari_equipose.geometry import InputError
-from napari_equipose.inference import Notice
 from napari_equipose.models import LossTerms, Normalisation, TargetVAE, load_model
 from napari_equipose.training import (
     EpochReport,
@@ -63,14 +62,6 @@ def test_training_stops_when_validation_stalls() -> None:
     assert len(reports) < 500
     assert reports[-1].learning_rate < 0.5
     assert not any(report.best for report in reports[-6:])
-
-
-def test_a_run_that_its_time_limit_cuts_short_says_so() -> None:
-    noise = torch.randn(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    for minutes, told in ((1e-4, True), (10, False)):
-        config = TrainingConfig(epochs=10_000 if told else 4, schedule="cosine", minutes=minutes)
-        notices = [r.message for r in fit(Level(), noise, config) if isinstance(r, Notice)]
-        assert [("give it more minutes" in message) for message in notices] == [True] * told
 
 
 def test_model_ends_with_its_best_weights() -> None:

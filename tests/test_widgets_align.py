@@ -365,6 +365,8 @@ def test_time_left_follows_from_what_is_done(monkeypatch) -> None:
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     clock = Clock()
     assert np.isnan(clock.seconds_left(Progress(1, 11, "")))
-    now[0] += 10
+    now[0] += 4
+    assert np.isnan(clock.seconds_left(Progress(3, 11, "")))  # too soon to tell
+    now[0] += 6
     assert clock.seconds_left(Progress(6, 11, "")) == pytest.approx(10)
     assert np.isnan(clock.seconds_left(Progress(1, 50, "")))  # another part of the job

@@ -15,7 +15,7 @@ from ._schedule import TrainingState
 
 _NUMBERS = {
     **{"epoch": int, "stalled": int, "since_best": int},
-    **{"seconds": float, "rate_scale": float, "best_loss": float},
+    **{"seconds": float, "before": float, "rate_scale": float, "best_loss": float},
 }
 
 
@@ -53,7 +53,8 @@ def load_checkpoint(path: Path) -> tuple[TrainingState, dict[str, Any]]:
             metadata = file.metadata()
             numbers, settings = json.loads(metadata["state"]), json.loads(metadata["settings"])
             for name, kind in _NUMBERS.items():
-                setattr(state, name, _number(name, numbers[name], kind))
+                if name != "before" or name in numbers:  # earlier versions did not count it
+                    setattr(state, name, _number(name, numbers[name], kind))
             for name in file.keys():
                 group, rest = name.split("/", 1)
                 if group == "optimizer":

@@ -146,11 +146,6 @@ def _fit(
                 ),
                 best=best,
             )
-        if 2 * state.epoch < config.epochs and share_done(config, 0, state.seconds) >= 1:
-            yield Notice(
-                f"the limit of {config.minutes:g} minutes ended training after {state.epoch} of "
-                f"{config.epochs} epochs: the model may be rough; give it more minutes"
-            )
     finally:
         if state.best:
             model.load_state_dict(state.best)
@@ -182,7 +177,8 @@ def _epoch(
             )
         if time.monotonic() - reported > report_seconds:
             reported = time.monotonic()
-            left = seconds_left(done, reported - began)
+            done = share_done(config, state.epoch + (step + 1) / steps, reported - began)
+            left = seconds_left(min(done, 1.0), reported - began)
             yield StepReport(state.epoch, step + 1, steps, loss, left)
     return sum(losses) / max(len(losses), 1), rate
 

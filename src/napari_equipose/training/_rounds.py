@@ -36,7 +36,7 @@ from ..models import (
     save_model,
 )
 from ._batches import check_enough
-from ._checkpoint import checkpoint_path
+from ._checkpoint import checkpoint_path, load_checkpoint
 from ._extent import extent
 from ._prepare_run import PreparedRun
 from ._reports import EpochReport, StepReport
@@ -61,6 +61,7 @@ def train_prepared(
     device: str = "auto",
     resume: bool = False,
     source: dict[str, Any] | None = None,
+    spent: float = 0.0,
 ) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
     """Train as `train` does; on large images in two rounds, on volumes in one.
 
@@ -80,6 +81,8 @@ def train_prepared(
     output, kind, device, resume, source
         As for `train`, but without a checkpoint a run begins anew. While the first round runs,
         ``output`` is its model. What is needed to resume is in ``M.run`` until the run is done.
+    spent : float
+        Seconds of the minutes of the run that its preparation took, in this session.
 
     Yields
     ------
@@ -106,7 +109,7 @@ def train_prepared(
             f"a {kind} model finds no objects in large images, so it can't learn from them: give a "
             "stack of boxes, or take another kind of model."
         )
-    return _train_prepared(prepared, Path(output), kind, device, resume, source)
+    return _train_prepared(prepared, Path(output), kind, device, resume, source, spent)
 
 
 def _train_prepared(
@@ -116,13 +119,20 @@ def _train_prepared(
     device: str,
     resume: bool,
     source: dict[str, Any] | None,
+    spent: float,
 ) -> Generator[StepReport | EpochReport | Progress | Notice, None, SavedModel]:
     settings: dict[str, Any] = {"kind": kind, "device": device, "source": source}
     settings |= {"normalisation": prepared.normalisation, "pixel_size": prepared.pixel_size}
     model, whole = prepared.model_config, prepared.training_config
     again = resume and checkpoint_path(output).exists()
+    start = time.monotonic() - spent
+
+    def used() -> float:
+        return time.monotonic() - start
+
     if not prepared.images or _are_volumes(prepared):
         settings |= {"ctf": prepared.ctf, "targets": prepared.targets}
+        settings["spent"] = used()
         job = train(prepared.boxes, model, whole, output=output, resume=again, **settings)
         saved = yield from job
         _agree(output, prepared.boxes, device)
@@ -138,7 +148,7 @@ def _train_prepared(
         classes = yield from _members(prepared, output, again)
         if classes is not None:
             boxes, found = classes
-            settings["structures"] = found
+            settings |= {"structures": found, "spent": used()}
             yield from train(boxes, model, whole, output=output, resume=again, **settings)
             _agree(output, boxes, device)
             saved = yield from _calibrated(output, prepared, device)
@@ -146,8 +156,7 @@ def _train_prepared(
             return saved
         whole = replace(whole, structures=0)
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
-    minutes = whole.minutes and _FIRST_PART * whole.minutes
-    first = replace(whole, epochs=first_epochs, minutes=minutes, content_delay=first_epochs)
+    first = replace(whole, epochs=first_epochs, content_delay=first_epochs)
     part = min(_ROOM * extent(prepared.boxes, model.canonical_size), 1)
     size = round(model.canonical_size * max(part, 2 / 3))
     rough = replace(model, object_size=size + 1 - size % 2)
@@ -157,7 +166,11 @@ def _train_prepared(
     if not again:
         settings["checkpoint"] = located.with_name("round1.checkpoint.safetensors")
         settings["resume"] = resume and settings["checkpoint"].exists()
-        job = train(prepared.boxes, rough, first, output=located, **settings)
+        limit = {"spent": used(), "share": _FIRST_PART}
+        if settings["resume"]:  # what earlier sessions took counts for the second round as well
+            state, _ = load_checkpoint(settings["checkpoint"])
+            start -= state.before + state.seconds
+        job = train(prepared.boxes, rough, first, output=located, **limit, **settings)
         del settings["checkpoint"], settings["resume"]
         began = time.monotonic()
         try:
@@ -168,6 +181,8 @@ def _train_prepared(
                     report = report._replace(epochs=whole.epochs)
                 if isinstance(report, StepReport | EpochReport):
                     left = report.seconds_left + _second_round(report, began, first, whole)
+                    if whole.minutes:
+                        left = min(left, max(60 * whole.minutes - used(), 0))
                     report = report._replace(seconds_left=left)
                 yield report
         except (GeneratorExit, KeyboardInterrupt):
@@ -175,21 +190,22 @@ def _train_prepared(
             if located.exists() and not output.exists():  # within the first epoch
                 _copy(located, output)
             raise
+    earlier = _epochs_in(_log(located), first_epochs)
+    done = earlier if whole.minutes else first_epochs
     second = replace(
         whole,
-        epochs=max(1, whole.epochs - first_epochs),
-        minutes=whole.minutes and (1 - _FIRST_PART) * whole.minutes,
+        epochs=max(1, whole.epochs - done),
         content_delay=min(2, whole.epochs - 1),
     )
     boxes = yield from _boxes(load_model(located), prepared, device)
     if not again and _log(located).exists():
         _copy(_log(located), _log(output))
-    settings["earlier_epochs"] = load_model(located).record["epochs"]
+    settings |= {"earlier_epochs": earlier, "spent": used()}
     for report in train(boxes, model, second, output=output, resume=again, **settings):
         if isinstance(report, EpochReport):
-            report = report._replace(epoch=report.epoch + first_epochs, epochs=whole.epochs)
+            report = report._replace(epoch=report.epoch + earlier, epochs=whole.epochs)
         elif isinstance(report, StepReport):
-            report = report._replace(epoch=report.epoch + first_epochs)
+            report = report._replace(epoch=report.epoch + earlier)
         yield report
     _agree(output, boxes, device)
     saved = yield from _calibrated(output, prepared, device)
@@ -243,9 +259,15 @@ def _second_round(
 ) -> float:
     """Seconds that the second round will take, as far as the first one tells."""
     first_round = time.monotonic() - began + report.seconds_left
-    seconds = first_round * (whole.epochs - first.epochs) / first.epochs
-    limit = 60 * (whole.minutes - first.minutes) if whole.minutes and first.minutes else seconds
-    return min(seconds, limit)
+    return first_round * (whole.epochs - first.epochs) / first.epochs
+
+
+def _epochs_in(log: Path, otherwise: int) -> int:
+    """How many epochs a log tells of; it has a row for each."""
+    try:
+        return max(len(log.read_text(encoding="utf-8").splitlines()) - 1, 1)
+    except (OSError, UnicodeDecodeError):
+        return otherwise
 
 
 def _log(model: Path) -> Path:

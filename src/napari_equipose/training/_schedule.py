@@ -1,11 +1,15 @@
 """Where a run stands, and what follows from it: the learning rate, and when to end."""
 
+from dataclasses import replace
 from math import cos, inf, isfinite, pi
 
 from torch import Tensor
 
 from ..geometry import InputError
 from ._training_config import TrainingConfig
+
+_LEAST_PART = 0.1
+"""Of a time limit, which is given to learning however long the preparation took."""
 
 
 class TrainingError(InputError):
@@ -18,6 +22,8 @@ class TrainingState:
     def __init__(self) -> None:
         self.epoch = 0
         self.seconds = 0.0
+        self.before = 0.0
+        """Seconds of the run before this training of it: preparation, and an earlier round."""
         self.rate_scale = 1.0
         self.stalled = 0
         self.since_best = 0
@@ -25,6 +31,18 @@ class TrainingState:
         self.best: dict[str, Tensor] = {}
         self.last: dict[str, Tensor] = {}
         self.optimizer: dict[int, dict[str, Tensor]] = {}
+
+
+def timed(config: TrainingConfig, before: float, share: float) -> TrainingConfig:
+    """A configuration whose minutes are what is left of those of a run, or a share of that.
+
+    Where next to nothing is left, a tenth of the limit is given all the same, so that there is a
+    model.
+    """
+    if config.minutes is None:
+        return config
+    left = max(config.minutes - before / 60, _LEAST_PART * config.minutes)
+    return replace(config, minutes=share * left)
 
 
 def share_done(config: TrainingConfig, epochs: float, seconds: float) -> float:

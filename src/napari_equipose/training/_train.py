@@ -2,6 +2,7 @@
 
 import csv
 import platform
+import time
 from collections.abc import Generator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from ._batches import Boxes
 from ._checkpoint import check_fits, checkpoint_path, load_checkpoint, save_checkpoint
 from ._fit import check_trainable, fit
 from ._reports import EpochReport, StepReport
-from ._schedule import TrainingState
+from ._schedule import TrainingState, share_done, timed
 from ._source import without_folders
 from ._structures import begin_with_structures, keep_structures
 from ._training_config import TrainingConfig
@@ -52,6 +53,8 @@ def train(
     ctf: ContrastTransfer | None = None,
     targets: Boxes | None = None,
     structures: Structures | None = None,
+    spent: float = 0.0,
+    share: float = 1.0,
 ) -> Generator[Progress | StepReport | EpochReport | Notice, None, SavedModel]:
     """Train a new model on boxes, or go on with a run that stopped.
 
@@ -90,6 +93,10 @@ def train(
         As for `fit`.
     structures : Structures, optional
         To begin with; where ``config`` wants some, they are looked for when not given.
+    spent : float
+        Seconds of the minutes of ``config`` that the run has spent before, in this session.
+    share : float
+        Of what is left of the minutes; less than 1 where another round follows.
 
     Yields
     ------
@@ -131,7 +138,8 @@ def train(
         check_fits(checkpoint, state, model)
     check_trainable(model, boxes, config)
     model.to(choose_device(device))
-    outcome = _Outcome(output, checkpoint, settings, normalisation, earlier_epochs)
+    state.before += spent
+    outcome = _Outcome(output, checkpoint, settings, normalisation, earlier_epochs, share)
     origin: dict[str, Any] = {"source": without_folders(source or {})}
     if pixel_size is not None:
         origin["pixel_size"] = pixel_size
@@ -146,6 +154,7 @@ class _Outcome(NamedTuple):
     settings: dict[str, Any]
     normalisation: Normalisation
     earlier_epochs: int
+    share: float
 
 
 def _train(
@@ -160,7 +169,8 @@ def _train(
     structures: Structures | None,
 ) -> Generator[Progress | StepReport | EpochReport | Notice, None, SavedModel]:
     assert isinstance(model, nn.Module)
-    output, checkpoint, settings, normalisation, earlier_epochs = outcome
+    output, checkpoint, settings, normalisation, earlier_epochs, share = outcome
+    began = time.monotonic()
     log = _Log(output.with_name(f"{output.stem}.log.csv"), earlier_epochs, state.epoch)
     record: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,7 +189,9 @@ def _train(
             record["structures"] = yield from job
         if config.structures:
             keep_structures(model, record["structures"])
-        for report in fit(model, boxes, config, state, ctf=ctf, targets=targets):
+        state.before += time.monotonic() - began  # of the search
+        limited = timed(config, state.before, share)
+        for report in fit(model, boxes, limited, state, ctf=ctf, targets=targets):
             if isinstance(report, EpochReport):
                 log.add(report)
                 record |= {"epochs": report.epoch, "seconds": round(report.seconds, 1)}
@@ -195,6 +207,12 @@ def _train(
         if not state.best and not output.exists():  # within the first epoch
             save_model(output, model, normalisation, record | {"epochs": 0})
         raise
+    epochs, of = earlier_epochs + state.epoch, earlier_epochs + config.epochs
+    if share == 1 and 2 * epochs < of and share_done(limited, 0, state.seconds) >= 1:
+        yield Notice(
+            f"the time limit of {config.minutes:g} min ended training after {epochs} of {of} "
+            "epochs: the model may be rough; give it more minutes"
+        )
     if not state.best:
         raise InputError("training ended before its first epoch did; give it more minutes.")
     return load_model(output)

@@ -3,6 +3,7 @@
 import platform
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
@@ -79,6 +80,7 @@ def _train_run(place: RunFolder, resume: bool) -> Generator[Report, None, SavedM
 
 
 def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report, None, SavedModel]:
+    began = time.monotonic()
     yield Progress(0, 1, "reading the images")
     device = choose_device(run.device)
     inputs = RunInputs(run)
@@ -99,6 +101,7 @@ def _work(place: RunFolder, run: TrainingRun, resume: bool) -> Generator[Report,
         device=run.device,
         resume=resume,
         source={"run": settings_to_share(run), **(place.about.get("source") or {})},
+        spent=time.monotonic() - began,
     )
     place.write_about(
         inputs=identities,

@@ -13,7 +13,9 @@ class TrainingConfig:
     epochs: int = 500
     """At most."""
     minutes: float | None = None
-    """Stop after so many minutes, with the best model so far."""
+    """Stop after so many minutes, with the best model so far. `train_run` counts all of a run:
+    preparation, searches and both rounds, but not the time between runs; a tenth of it is given to
+    learning in any case."""
     batch_size: int = 100
     steps_per_epoch: int | None = None
     """By default an epoch is one pass over the images; a small set is passed over repeatedly."""
@@ -37,8 +39,7 @@ class TrainingConfig:
     with them, and keeps what it draws of them, but for a single one of images. Where all rotations
     are inferred, and of images no contrast: learning alone hardly finds rotations in volumes, and
     mixes what is unlike in images. A target-vae model begins with classes of noisy images, found by
-    maximum likelihood, and goes on to learn them. The search does not count for ``minutes``. 0:
-    begin from random weights."""
+    maximum likelihood, and goes on to learn them. 0: begin from random weights."""
     quarter_turns: bool = False
     """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
     gradient_clip: float = 1000.0

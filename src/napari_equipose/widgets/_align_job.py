@@ -26,7 +26,7 @@ from ..training import pixel_size_of_layer
 from ._align_particles import Particles, gather
 from ._align_view import Stage
 from ._queue import take_turn
-from ._train_job import Order, learn
+from ._train_job import SOON, Order, learn
 
 
 class Learned(NamedTuple):
@@ -206,6 +206,6 @@ class Clock:
             self._began, self._first = now, report.done
         self._last = report
         done = report.done - self._first
-        if done < 1:
+        if done < 1 or now - self._began < SOON:
             return float("nan")
         return (now - self._began) / done * (report.total - report.done)

@@ -51,7 +51,8 @@ class ModelForm(Form):
         self.minutes = named(
             QDoubleSpinBox(),
             f"{_NAME}minutes",
-            "End learning after so many minutes, with the best model so far, and align then.",
+            "End learning after so many minutes, with the best model so far, and align then. The\n"
+            "search for structures counts; the alignment that follows does not.",
         )
         self.minutes.setRange(0, 10_000)
         self.minutes.setDecimals(2)
@@ -61,7 +62,7 @@ class ModelForm(Form):
         self.add("Infer", *boxes[:2])
         self.add("", *boxes[2:])
         self.add("Preset", self.preset)
-        self.add("Time limit", self.minutes)
+        self.add("Limit of learning", self.minutes)
 
     def settings_of_model(self, **given: Any) -> dict[str, Any]:
         """Fields of Harmony's configuration that follow from what is to be inferred.

@@ -1,5 +1,6 @@
 """How far a training is and what it has learned: for every panel that trains."""
 
+import time
 from typing import Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -8,7 +9,7 @@ from ..inference import Progress
 from ..training import EpochReport, Started, StepReport
 from ._forms import named
 from ._pictures import LossCurve, PictureRows
-from ._train_job import Pictures, time_left
+from ._train_job import SOON, Pictures, time_left
 
 
 class LearningView(QWidget):
@@ -25,7 +26,7 @@ class LearningView(QWidget):
         self.started: Started | None = None
         self.epoch = 0
         """The last one that ended."""
-        self._note = ""
+        self._note, self._began = "", 0.0
         self._new_round = False
         self.curve = named(
             LossCurve(),
@@ -77,7 +78,7 @@ class LearningView(QWidget):
             Which part is done, from 0 to 1, and a text of it, where there is news of that.
         """
         if isinstance(report, Started):
-            self.started = report
+            self.started, self._began = report, time.monotonic()
             return 0.0, f"Learning from {self.boxes} …"
         if isinstance(report, StepReport | EpochReport):
             return self._take_training(report)
@@ -100,7 +101,8 @@ class LearningView(QWidget):
             self.epoch = report.epoch
         else:
             done, current = report.epoch + report.step / report.steps, report.epoch + 1
-        left = time_left(report.seconds_left)
+        known = time.monotonic() - self._began >= SOON
+        left = time_left(report.seconds_left) if known else ""
         lines = [f"Epoch {current} of {epochs}, {self.boxes}", left]
         return done / epochs, "\n".join(filter(None, lines))
 

@@ -32,6 +32,8 @@ from ._layers import Plane
 from ._queue import Waiting, take_turn
 
 _SECONDS_BETWEEN_PICTURES = 2.0
+SOON = 5.0
+"""Seconds in which nothing is said of the time that is left: the first steps tell little of it."""
 
 
 class Pictures(NamedTuple):

@@ -77,7 +77,9 @@ class TrainSettings(Form):
         self.minutes = named(
             QDoubleSpinBox(),
             f"{_NAME}minutes",
-            "End after so many minutes, with the best model so far.",
+            "End learning after so many minutes, with the best model so far. All counts: to look\n"
+            "for objects, and each round of learning; not the time in which a run is stopped. To\n"
+            "measure the finished model comes on top.",
         )
         self.minutes.setRange(0, 10_000)
         self.minutes.setDecimals(2)
