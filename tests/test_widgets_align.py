@@ -97,6 +97,8 @@ def test_from_sample_subtomograms_to_the_aligned_layer_and_a_sharper_average(
     assert child(panel, "model").value == name
     assert child(panel, "tilt_axis").value == "y"  # from the layer's metadata
     child(panel, "iterations").setValue(2)
+    viewer.dims.set_current_step((0, 1), (7, 16))
+    assert not child(panel, "show_3d").isVisibleTo(panel)
     click(qtbot, panel, "start")
     wait(qtbot, panel)
     assert messages() == []
@@ -107,7 +109,7 @@ def test_from_sample_subtomograms_to_the_aligned_layer_and_a_sharper_average(
     assert averages.data.shape == (1, 32, 32, 32)
     for layer in (aligned, averages):
         np.testing.assert_array_equal(layer.scale, stack.scale)
-        assert (layer.units, layer.axis_labels) == (stack.units, stack.axis_labels)
+        assert layer.units == stack.units and layer.axis_labels[1:] == stack.axis_labels[1:]
         assert layer.metadata["equipose"]["model"] == shelf[name].saved.digest
         assert layer.metadata["equipose"]["wedge"]["tilt_max_deg"] == 60
     assert viewer.layers.units is not None
@@ -115,6 +117,15 @@ def test_from_sample_subtomograms_to_the_aligned_layer_and_a_sharper_average(
     mean, rest = before.mean(0), np.asarray(aligned.data).mean(0)
     assert detail(rest) > 1.5 * detail(mean)
     assert detail(averages.data[0]) > 1.5 * detail(mean)
+    # the average is what one sees, though the slider stood elsewhere
+    assert averages.axis_labels[0] == "class" and viewer.dims.current_step[0] == 0
+    assert averages.visible and not aligned.visible
+    np.testing.assert_array_equal(averages._slice.image.raw, averages.data[0, 16])
+    click(qtbot, panel, "show_3d")
+    assert viewer.dims.ndisplay == 3 and averages.rendering == "iso"
+    assert [layer for layer in viewer.layers if layer.visible] == [averages]
+    inside = (averages.data > averages.iso_threshold).mean()
+    assert 0.01 < inside < 0.3
     # the panel shows it
     assert [row.count for row in (panel.view.mean, panel.view.average, panel.view.pair)] == [
         3,

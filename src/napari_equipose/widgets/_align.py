@@ -52,6 +52,7 @@ class AlignWidget(Panel, LoadsModels):
         self._build()
         self.start.clicked.connect(self._align)
         self.resume.clicked.connect(self._resume)
+        self.in_3d.clicked.connect(self._show_in_3d)
         self.place.clicked.connect(self._place_back)
         self.forms.load.clicked.connect(self.ask_for_model)
         self.status.setText("Choose boxes, or points on a tomogram, then press Align.")
@@ -68,14 +69,21 @@ class AlignWidget(Panel, LoadsModels):
             "place_back",
             "Put the averages at the poses of their particles into a volume like the tomogram.",
         )
+        self.in_3d = self.named(
+            QPushButton("Show average in 3D"),
+            "show_3d",
+            "Show the average of a class as a surface, and no other image. The slider goes over\n"
+            "the classes; the button with the square below the layers goes back to slices.",
+        )
         for part in self.forms.shown:
             self.body.addWidget(part)
         self.add_controls("Align", "Align the boxes and average them.", self.resume)
         tip = "Settings that are good as they are for most particles."
         fold = Fold("More settings", self.settings, "equipose.align.more", tip)
-        for part in (self.place, self.view, self.learning, fold):
+        for part in (self.in_3d, self.place, self.view, self.learning, fold):
             self.body.addWidget(part)
         self.body.addStretch(1)
+        self.in_3d.hide()
         self.place.hide()
 
     def _align(self) -> None:
@@ -112,6 +120,7 @@ class AlignWidget(Panel, LoadsModels):
     def _begin(self, order: AlignOrder) -> None:
         self._order, self._clock = order, Clock()
         self.layers = None
+        self.in_3d.hide()
         self.place.hide()
         self.view.begin(order.particles.voxel)
         if order.training is not None:
@@ -174,10 +183,10 @@ class AlignWidget(Panel, LoadsModels):
         order = self._order
         record = record_of(order.config, order.wedge)
         self.layers = AlignedLayers(found, order.particles, order.model_name, record)
-        for layer in self.layers:
-            self.viewer.add_layer(layer)
+        self.layers.show_in(self.viewer)
         self.view.show_particles(found.boxes, found.stack)
         self.place.setVisible(self.layers.can_be_placed)
+        self.in_3d.setVisible(self.layers.has_volumes)
         n = len(found.alignment.half)
         if ending.state == "done":
             self.show_progress(1, f"Done: {n} particles are aligned.")
@@ -203,6 +212,10 @@ class AlignWidget(Panel, LoadsModels):
         elif found.saved is not None and training is not None:
             self.status.setText(f"{self.status.text()}\n{text}")
         self.offer()
+
+    def _show_in_3d(self) -> None:
+        if self.layers is not None:
+            self.layers.show_in_3d(self.viewer)
 
     def _place_back(self) -> None:
         if self.layers is not None and not self.is_running:

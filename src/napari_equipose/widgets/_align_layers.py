@@ -19,6 +19,7 @@ from ._align_particles import Particles
 from ._object_layers import arrows_at, class_colours, object_arrows, object_points
 
 _NOT_FEATURES = ("index", "translation_z", "translation_y", "translation_x")
+_SURFACE = 2.0  # standard deviations above the edge of the boxes
 _FEW = 16  # boxes from which the range of intensities is taken
 
 
@@ -55,6 +56,43 @@ class AlignedLayers:
         """Layers in the order in which they are added; points come to lie on top."""
         layers = (self.stack, self.averages, self.vectors, self.points)
         return (layer for layer in layers if layer is not None)
+
+    def show_in(self, viewer: Any) -> None:
+        """Add the layers, and let the first average be what one sees of the boxes."""
+        for layer in self:
+            viewer.add_layer(layer)
+        self.stack.visible = False  # it lies where the averages do
+        axis = viewer.dims.ndim - self.averages.ndim
+        first = self.averages.data_to_world((0.0,) * self.averages.ndim)[0]
+        viewer.dims.set_point(axis, float(first))
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether there is something to see in three dimensions."""
+        return self._particles.dimensions == 3
+
+    def show_in_3d(self, viewer: Any) -> None:
+        """Show the averages as surfaces, and no other image; dark ones as their darkest."""
+        for layer in viewer.layers:
+            if isinstance(layer, Image) and layer is not self.averages:
+                layer.visible = False
+        if self.averages not in viewer.layers:
+            viewer.add_layer(self.averages)
+        averages, data = self.averages, np.asarray(self.averages.data)
+        edge = np.concatenate(
+            [data.take(end, axis).ravel() for axis in (1, 2, 3) for end in (0, -1)]
+        )
+        background, spread = float(np.median(edge)), float(data.std())
+        low, high = (float(end) for end in np.percentile(data, (0.2, 99.8)))
+        if high - background >= background - low:
+            averages.rendering = "iso"
+            averages.iso_threshold = min(background + _SURFACE * spread, (background + high) / 2)
+        else:
+            averages.rendering = "minip"
+        averages.visible = True
+        viewer.layers.selection.active = averages
+        viewer.dims.ndisplay = 3
+        viewer.reset_view()
 
     @property
     def can_be_placed(self) -> bool:
@@ -114,6 +152,7 @@ class AlignedLayers:
     def _averages(self) -> Image:
         found = self._alignment.averages
         data = np.stack([one.average for one in found])
+        place = self._particles.stack_place
         about = {
             "classes": [one.label for one in found],
             "particles": [one.n for one in found],
@@ -126,7 +165,7 @@ class AlignedLayers:
             rgb=self._particles.rgb,
             contrast_limits=_limits(data),
             metadata={"equipose": self._metadata | about},
-            **self._particles.stack_place,
+            **place | {"axis_labels": ("class", *place["axis_labels"][1:])},
         )
 
     def _points(self, features: pd.DataFrame) -> Points:
