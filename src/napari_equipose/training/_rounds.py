@@ -166,7 +166,7 @@ def _train_prepared(
     if not again:
         settings["checkpoint"] = located.with_name("round1.checkpoint.safetensors")
         settings["resume"] = resume and settings["checkpoint"].exists()
-        limit = {"spent": used(), "share": _FIRST_PART}
+        limit: dict[str, Any] = {"spent": used(), "share": _FIRST_PART}
         if settings["resume"]:  # what earlier sessions took counts for the second round as well
             state, _ = load_checkpoint(settings["checkpoint"])
             start -= state.before + state.seconds
