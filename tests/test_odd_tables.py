@@ -324,6 +324,22 @@ def test_csv_of_spreadsheets_and_other_programs_is_read(
     assert table.loc[0, ["image", "y", "x"]].tolist() == ["ä", 1.5, 2]
 
 
+def test_topaz_tables_are_read_as_strictly(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("image_name\tx_coord\ty_coord\na\t1\t2\t9\n")
+    with pytest.raises(InputError, match="row 1 has 4 cells"):
+        read_table(path)
+    path.write_text("image_name\tx_coord\ty_coord\n0003\t1\t2\nNA\t3\t4\n")
+    table = read_table(path)[["image", "y", "x"]].to_numpy().tolist()
+    assert table == [["0003", 2, 1], ["NA", 4, 3]]
+
+
+def test_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('image,y,x\na,1,2\na,"1,5",2\n')
+    with pytest.raises(InputError, match="row 2: '1,5' in column y is no number"):
+        read_table(tmp_path / "a.csv")
+
+
 def test_coords_in_space_and_of_the_shorter_suffix_are_read(tmp_path: Path) -> None:
     for name in ("m.coords", "m.coord"):
         (tmp_path / name).write_text("20.5 10 3\n6\t30\t4\n")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import rotations_to_relion
+from ..geometry import InputError, rotations_to_relion
 
 Kind = Literal["poses", "picks"]
 
@@ -176,3 +176,21 @@ def kind_of(table: pd.DataFrame) -> Kind:
         f"a table has the columns {columns_of('poses', 2)} (poses) or {columns_of('picks', 2)} "
         f"(picks), this one has {list(table.columns)}"
     )
+
+
+def numbers_of(path: object, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Take a column of a file for numbers.
+
+    Raises
+    ------
+    InputError
+        Naming the row of what is none.
+    """
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = (numbers.isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{path}, row {row + 1}: {column.iloc[row]!r} in column {column.name} is no number."
+        )
+    return numbers

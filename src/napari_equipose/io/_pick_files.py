@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError, box_centre
+from ._csv import read_csv
 from ._files import atomic_path, existing_file, reading
 from ._star import read_blocks
 
-_TOPAZ = {"image_name": "image", "x_coord": "x", "y_coord": "y", "score": "score"}
+_TOPAZ = ("image_name", "x_coord", "y_coord", "score")
 
 
 def read_box(path: str | Path) -> pd.DataFrame:
@@ -107,15 +108,13 @@ def read_topaz(path: str | Path) -> pd.DataFrame:
     DataFrame
         ``image``, ``y``, ``x`` and, where the file has it, ``score``.
     """
-    path = existing_file(path)
-    with reading(path, "a Topaz table"):
-        table = pd.read_csv(path, sep="\t", dtype={"image_name": "str"})
-    if not {"image_name", "x_coord", "y_coord"} <= set(table.columns):
+    table = read_csv(path)
+    if not {"image", "x", "y"} <= set(table.columns):
         raise InputError(
             f"{path} is not a Topaz table: its first line must be image_name, x_coord, y_coord, "
             f"score with tabs between; it is {', '.join(map(str, table.columns))}."
         )
-    return table.rename(columns=_TOPAZ)
+    return table
 
 
 def write_topaz(path: str | Path, picks: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError
+from ._columns import numbers_of
 from ._files import atomic_path, existing_file, reading
 from ._star_text import format_star, parse_star
 
@@ -73,7 +74,7 @@ def read_star(path: str | Path) -> StarFile:
     tables = read_blocks(path, _TEXT)
     for table in tables.values():
         for name in table.columns.intersection(_NUMBERS):
-            table[name] = _numbers(path, table[name])
+            table[name] = numbers_of(path, table[name])
     general = tables.get("general", pd.DataFrame())
     tilt_stacks = bool(general.get("rlnTomoSubTomosAre2DStacks", pd.Series([0])).eq(1).any())
     optics = tables.pop("optics", None)
@@ -97,17 +98,6 @@ def read_star(path: str | Path) -> StarFile:
                 " is not in the block data_optics; add it there, or leave both out."
             )
     return StarFile(particles, optics, tilt_stacks)
-
-
-def _numbers(path: str | Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
-    numbers = pd.to_numeric(column, errors="coerce")
-    wrong = (numbers.isna() & column.notna()).to_numpy()
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise InputError(
-            f"{path}, row {row + 1}: {column.iloc[row]!r} in column {column.name} is no number."
-        )
-    return numbers
 
 
 def read_blocks(path: str | Path, text: list[str]) -> dict[str, pd.DataFrame]:

@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from ..geometry import InputError
-from ._columns import Kind, angles_of, columns_of, dimensions_of, kind_of, place_of, wrap_degrees
+from ._columns import (
+    Kind,
+    angles_of,
+    columns_of,
+    dimensions_of,
+    kind_of,
+    numbers_of,
+    place_of,
+    wrap_degrees,
+)
 from ._csv import read_csv, write_csv
 from ._pick_files import read_box, read_cbox, read_coords, read_topaz, write_box, write_topaz
 from ._relion import picks_to_star, poses_to_star, star_to_picks, star_to_poses
@@ -186,9 +195,9 @@ def _checked(path: Path, raw: pd.DataFrame, kind: Kind) -> pd.DataFrame:
             table[name] = np.nan
     numeric = [name for name in map(str, table) if name.startswith("content_")]
     numeric += [name for name in columns if name != "image"]
+    for name in numeric:
+        table[name] = numbers_of(path, table[name])
     try:
-        for name in numeric:
-            table[name] = pd.to_numeric(table[name])
         table = table.astype({"class": "Int64", **({"index": int} if kind == "poses" else {})})
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}, column {name}: {error}.") from error
