@@ -62,7 +62,7 @@ def first_objects(minutes: float | None) -> None:
 
     # A line in a layer of its own stays for the picture; the one that Draw adds goes when it is drawn.
     line = {"shape_type": "line", "edge_color": "orange", "edge_width": 2, "name": "one object"}
-    shapes = viewer.add_shapes([np.array([[141.0, 160], [141, 185]])], **line)
+    shapes = viewer.add_shapes([np.array([[137.5, 161], [142.1, 184]])], **line)
     click(train, "equipose.train.draw_box")
     shoot(viewer, "first-objects-1-size")
     train.source.box_size.setValue(32)

@@ -25,7 +25,9 @@ def align(
         Path,
         typer.Option("--output", "-o", metavar="A.mrcs", help="The aligned stack: .mrcs or .mrc."),
     ],
-    poses: Annotated[Path, typer.Option(metavar="T", help="The table of poses: .csv or .star.")],
+    poses: Annotated[
+        Path, typer.Option(metavar="T", help="The table of poses to write: .csv or .star.")
+    ],
     average: Annotated[
         Path | None,
         typer.Option(
