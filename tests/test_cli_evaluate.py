@@ -90,6 +90,9 @@ def test_mistakes_are_told_in_a_line(poses: Path) -> None:
     table.assign(rotation=["north", *table["rotation"][1:]]).to_csv(words, index=False)
     said = refuse("evaluate", found, words)
     assert "TRUTH, row 1, column rotation: 'north' is no number" in said and str(words) in said
+    (poses / "text.csv").write_text("dear reader\nthis is no table\n")
+    said = refuse("evaluate", poses / "text.csv", truth)
+    assert "its columns are dear reader" in said and "text.csv" in said
     assert "nothing in common" in refuse("evaluate", poses / "other.csv", poses / "other.csv")
     assert "does not exist" in refuse("evaluate", found, poses / "none.csv")
     assert "note.txt" in refuse("evaluate", found, poses / "note.txt")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from typer.testing import CliRunner
 
 from napari_equipose.cli import app
@@ -15,7 +16,7 @@ from napari_equipose.evaluation import best_f1, match_picks
 from napari_equipose.geometry import InputError, check_limits, symmetry_group
 from napari_equipose.inference import RefinementConfig, cluster
 from napari_equipose.io import pose_table
-from napari_equipose.models import build_model
+from napari_equipose.models import Normalisation, TargetVAE, build_model, save_model
 from napari_equipose.simulation import DensityMap, SubtomogramConfig, simulate_subtomograms
 from napari_equipose.training import TrainingRun, read_run
 
@@ -120,6 +121,7 @@ def test_a_wide_tolerance_is_no_matter_for_few_objects() -> None:
         ("encode m.safetensors s.npy -o e.csv --seed -1", "--seed"),
         ("encode m.safetensors s.npy -o e.csv --classes 99999999999999999999", "classes must be"),
         ("encode m.safetensors s.npy -o e.csv --classes ٣", "--classes must be a number"),
+        ("detect m.safetensors s.npy -o e.csv --threshold nan", "threshold must be a finite"),
         ("demo -o d --minutes inf", "minutes must be a finite number"),
         ("simulate tomogram m.mrc -o d --n 999999999", "n must be at most"),
     ],
@@ -128,6 +130,7 @@ def test_commands_refuse_numbers_without_bound(
     command: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    save_model(Path("m.safetensors"), TargetVAE(tiny.MODEL), Normalisation())
     np.save("s.npy", np.random.default_rng(0).random((12, 16, 16)))
     pd.DataFrame(pose_table(np.zeros(5), np.zeros((5, 2)))).to_csv("t.csv", index=False)
     result = CliRunner().invoke(app, command.split())

@@ -60,7 +60,7 @@ def detect(
     import numpy as np
 
     from .. import inference, io
-    from ..geometry import InputError, MissingWedge
+    from ..geometry import InputError, MissingWedge, check_limits
     from ..models import load_model
     from ..training import about, read_large_image, read_volume
     from ._inputs import read_classes, tilt_settings
@@ -74,6 +74,7 @@ def detect(
     saved = load_model(model)
     config = inference.DetectionConfig()
     if threshold is not None:
+        check_limits({"threshold": threshold})
         config = replace(config, threshold=threshold)
     display = Display(quiet=quiet, as_json=as_json)
 

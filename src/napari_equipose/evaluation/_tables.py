@@ -11,7 +11,7 @@ from napari_equipose.geometry import InputError, symmetry_group
 from ._image_names import image_keys
 from ._picks import average_precision, best_f1, match_picks, pick_scores
 from ._table_measures import AXES, MEASURES, PICK_MEASURES, Measured, filled, measure_objects
-from ._truth_columns import with_our_names
+from ._truth_columns import is_of_objects, with_our_names
 
 
 def evaluate_tables(
@@ -51,6 +51,11 @@ def evaluate_tables(
     if not (np.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"the tolerance must be a number of pixels, at least 0, got {tolerance}.")
     found, truth = with_our_names(found, "TABLE"), with_our_names(truth, "TRUTH")
+    if not is_of_objects(found):
+        raise InputError(
+            "TABLE has nothing in common with a table of poses or picks: its columns are "
+            f"{', '.join(map(str, found))}."
+        )
     picks = {"y", "x"} <= set(found) and "translation_y" not in found
     dimensions = 3 if {"z", "translation_z", "tilt"} & set(found) else 2
     if dimensions == 2 and {"z", "translation_z", "tilt"} & set(truth):

@@ -44,6 +44,12 @@ def with_our_names(table: pd.DataFrame, which: str) -> pd.DataFrame:
     return table.drop(columns=[name for name in _TURNED if name in table])
 
 
+def is_of_objects(table: pd.DataFrame) -> bool:
+    """Whether any column is one that poses, picks, their classes or their content have."""
+    names = list(map(str, table))
+    return any(name in (*_NUMBERS, *_LABELS) or name.startswith("content_") for name in names)
+
+
 def labels_of(truth: pd.DataFrame) -> "pd.Series[Any] | None":
     """Return the column of true classes, if there is one without empty cells."""
     full = [name for name in _LABELS if name in truth and truth[name].notna().all()]

@@ -23,12 +23,13 @@ MAX_VALUES: Mapping[str, float] = {
     "content_delay": 1_000_000,
     "validation_images": 10_000_000,
     "training_size": 1_000_000_000,
-    "structures": 200,
+    "structures": 50,
     "threads": 1024,
     "seed": 2**32 - 1,  # what all that draws at random takes
     # of networks; all together are bounded too, by `models.build_model`
     "n_rotations": 360,
-    "width": 1024,
+    "width": 256,
+    "generator_layers": 64,
     "n_pictures": 4096,
     "hypotheses": 1024,
     "rotation_hypotheses": 1024,

@@ -115,7 +115,10 @@ def _pieces(
         pixels = np.asarray(image[top:bottom, left:right])
         picture = np.atleast_3d(pixels).astype(np.float32)
         if not np.isfinite(picture).all():
-            raise InputError("the image holds NaN or infinite pixels; fill or crop them first.")
+            raise InputError(
+                "the image holds NaN or infinite pixels: crop them off, or fill them with its "
+                "median."
+            )
         if binning > 1:
             picture = downscale_local_mean(picture, (binning, binning, 1)).astype(np.float32)
         yield picture, start, np.stack([corner, np.minimum(corner + side, size)]) - start
