@@ -26,6 +26,7 @@ from napari_equipose.simulation import DensityMap, SubtomogramConfig, simulate_t
 from napari_equipose.widgets._detect_job import FoundInVolume
 from napari_equipose.widgets._detect_layers import FoundVolumeLayers
 from napari_equipose.widgets._models import shelf
+from napari_equipose.widgets._object_layers import write_shown
 from napari_equipose.widgets._volumes import VolumeReader, volume_of
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
@@ -103,7 +104,8 @@ def test_objects_of_a_tomogram_are_found_shown_filtered_and_written(
     )
     # as near as so few rotations lead
     assert np.median(np.degrees(Rotation.from_matrix(between).magnitude())) < 12
-    assert list(points.features) == ["rot", "tilt", "psi", "score", "class", "content_0"]
+    known = ["rot", "tilt", "psi", "score", "class", "content_0"]
+    assert list(points.features) == [*known, "id", "by_hand"]
     for layer in (points, vectors):
         assert_lies_as(layer, image)
         record = layer.metadata["equipose"]
@@ -273,11 +275,11 @@ def test_points_of_a_volume_in_a_series_are_written_in_space(tmp_path: Path) -> 
     found = FoundInVolume(picks, None, 0.5)
     layers = FoundVolumeLayers(found, volume, knowing(), "m", DetectionConfig(), None)
     layers.filter(0.5)
-    assert layers.write(tmp_path / "t.csv") == 1
+    assert write_shown(layers.points, tmp_path / "t.csv") == 1
     table = read_table(tmp_path / "t.csv")
     assert table[["z", "y", "x", "rot", "tilt", "psi"]].to_numpy().tolist() == [[4, 5, 6, 0, 0, 0]]
     with pytest.raises(InputError, match="picks in a plane"):
-        layers.write(tmp_path / "t.box")
+        write_shown(layers.points, tmp_path / "t.box")
 
 
 def test_chunks_are_unpacked_once_for_all_their_planes() -> None:

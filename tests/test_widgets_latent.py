@@ -20,6 +20,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from tiny import MODEL
 
+from napari_equipose._colors import class_rgba
 from napari_equipose.geometry import InputError
 from napari_equipose.inference import bring_to_rest, draw_content, encode, finish
 from napari_equipose.models import Normalisation, SavedModel, TargetVAE, save_model
@@ -28,7 +29,7 @@ from napari_equipose.widgets._latent_colours import colours_by
 from napari_equipose.widgets._latent_source import LatentSource
 from napari_equipose.widgets._latent_state import NO_CLASS, LatentState, Step
 from napari_equipose.widgets._models import shelf
-from napari_equipose.widgets._object_layers import class_rgba
+from napari_equipose.widgets._object_edits import Exchange
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
     pytest.skip("napari's viewer draws on no offscreen platform", allow_module_level=True)
@@ -238,19 +239,28 @@ def test_the_panel_survives_what_happens_to_the_layer(make_napari_viewer, qtbot)
     assert child(panel, "points").currentText() == "renamed"
     assert state.layer is points and history.next_undo == "Sort"
     # moved and rescored: what was done can still be taken back
-    points.data = points.data + 1
+    places = points.data
+    points.data = places + 1
+    points.features = points.features.assign(score=0.5)
+    assert history.next_undo == "Move 40 objects"
+    history.undo()
+    np.testing.assert_array_equal(points.data, places)
     points.features = points.features.assign(score=0.5)
     history.undo()
     assert "class" not in points.features and (points.features["score"] == 0.5).all()
-    # rows deleted by other means: they are others now
+    # rows deleted by other means come back too
     points.remove_selected()
     assert len(state) == len(panel.map.coordinates) == 35 and not state.selected.any()
-    assert history.next_undo == history.next_redo == ""
-    assert not child(panel, "undo").isEnabled()
+    assert history.next_undo == "Delete 5 objects" and history.next_redo == ""
+    child(panel, "undo").click()
+    assert len(state) == 40 and state.selected.sum() == 5
+    child(panel, "redo").click()
     points.add([[3, 3]])
     assert len(state) == len(panel.plot.item.points.xy) == 36
+    assert history.next_undo == "Add 1 object"
     # other contents
     points.features = points.features.assign(content_1=1.0, content_2=np.arange(36.0))
+    assert history.next_undo == "" and not child(panel, "undo").isEnabled()
     assert state.content.shape == (36, 3) and panel.map.labels[0].startswith("component 1")
     points.features = points.features.drop(columns=["content_0", "content_1", "content_2"])
     assert state.content.shape == (36, 0) and panel.map is None
@@ -310,22 +320,12 @@ def test_edits_of_the_panels_own_keep_the_history_and_go_back() -> None:
     for _ in range(2):
         state.history.undo()
     np.testing.assert_array_equal(state.selected, labels == 1)
-    # a row goes and comes back, by one who says that it is a step
+    # a row goes and comes back
     told.clear()
     points.selected_data = set()
-    table_before, data = points.features, points.data
-
-    def remove() -> None:
-        with state.editing():
-            points.remove([0])
-
-    def put_back() -> None:
-        with state.editing():
-            points.data = data
-            points.features = table_before
-
-    remove()
-    state.history.add(Step("Remove", put_back, remove))
+    step = Exchange(points, np.array([0]))
+    step()
+    state.history.add(Step("Remove", step, step))
     assert len(state) == 39 and told.count("rows") == 1
     assert state.history.next_undo == "Remove"
     for _ in range(3):

@@ -12,7 +12,6 @@ from napari_equipose.geometry import InputError
 from napari_equipose.inference import ClassAverage, ShellCorrelation
 from napari_equipose.io import read_stack, read_table, write_mrc
 from napari_equipose.widgets._latent_actions import (
-    arrows_of,
     averages_of,
     points_of,
     remove_objects,
@@ -20,12 +19,14 @@ from napari_equipose.widgets._latent_actions import (
     write_objects,
 )
 from napari_equipose.widgets._latent_state import LatentState
-from napari_equipose.widgets._object_layers import arrows_at, object_arrows, object_points
+from napari_equipose.widgets._object_edits import show_from
+from napari_equipose.widgets._object_keeper import watch_objects
+from napari_equipose.widgets._object_layers import object_pair
 
 RNG = np.random.default_rng(0)
 N = 12
 RECORD = {"model": "abc", "image": "cells", "slice": [], "box_size": 16}
-CYCLE = {"colormap": "hsv", "contrast_limits": (-180.0, 180.0)}
+RECORD |= {"arrow_length": 5.0, "color": "rotation"}
 
 
 def found(viewer: Any, **more: Any) -> tuple[Points, Vectors]:
@@ -33,28 +34,8 @@ def found(viewer: Any, **more: Any) -> tuple[Points, Vectors]:
     places, angle = RNG.uniform(0, 60, (N, 2)), RNG.uniform(-180, 180, N)
     features = pd.DataFrame({"rotation": angle, "score": np.linspace(0.1, 0.9, N)})
     features["content_0"] = RNG.normal(size=N)
-    look = {f"face_{name}": value for name, value in CYCLE.items()}
-    points = object_points(
-        places,
-        features,
-        "objects",
-        np.arange(1.0, N + 1),
-        dict(RECORD),
-        face_color="rotation",
-        **look,
-        **more,
-    )
-    look = {f"edge_{name}": value for name, value in CYCLE.items()}
-    arrows = object_arrows(
-        arrows_at(places, np.radians(angle), 5),
-        features,
-        "arrows",
-        1.0,
-        dict(RECORD),
-        edge_color="rotation",
-        **look,
-        **more,
-    )
+    points, arrows = object_pair(places, features, ("objects", "arrows"), dict(RECORD), more)
+    points.size = np.arange(1.0, N + 1)
     viewer.add_layer(arrows)
     viewer.add_layer(points)
     return points, arrows
@@ -77,7 +58,9 @@ def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 @pytest.fixture
 def viewer() -> Any:
-    return ViewerModel()
+    viewer = ViewerModel()
+    watch_objects(viewer)
+    return viewer
 
 
 @pytest.fixture
@@ -116,12 +99,13 @@ def test_classes_given_before_come_back_with_the_objects(viewer, state) -> None:
     points, arrows = found(viewer)
     state.layer = points
     labels = np.arange(N) % 3
-    state.set_classes(labels, "Sort")  # the arrows know nothing of them
+    state.set_classes(labels, "Sort")
     colours = np.array(points.face_color)
     remove_objects(state, viewer.layers, some(*range(4, N)), "Keep 4 objects")
     np.testing.assert_array_equal(state.classes, labels[:4])
     np.testing.assert_allclose(points.face_color, colours[:4])
     assert len(arrows.data) == 4
+    np.testing.assert_allclose(arrows.edge_color, colours[:4])
     state.history.undo()
     np.testing.assert_array_equal(state.classes, labels)
     np.testing.assert_allclose(points.face_color, colours)
@@ -133,11 +117,11 @@ def test_classes_given_before_come_back_with_the_objects(viewer, state) -> None:
 def test_all_arrows_can_go_and_come_back(viewer, state) -> None:
     points, arrows = found(viewer)
     shown = some(3, 4)
-    points.shown = shown
-    arrows.data, arrows.features = arrows.data[shown], points.features[shown]
-    arrows.edge_color = [[1, 0, 0, 1], [0, 1, 0, 1]]
+    points.features = points.features.assign(score=np.where(shown, 0.9, 0.1))
+    show_from(points, 0.5)
     state.layer = points
     before = looks(points), looks(arrows)
+    assert len(arrows.data) == 2
     remove_objects(state, viewer.layers, shown, "Remove 2")
     assert len(arrows.data) == 0 and len(points.data) == N - 2
     state.history.undo()
@@ -147,12 +131,9 @@ def test_all_arrows_can_go_and_come_back(viewer, state) -> None:
 
 def test_arrows_of_the_objects_that_are_shown_go_with_them(viewer, state) -> None:
     points, arrows = found(viewer)
-    shown = points.features["score"].to_numpy() > 0.45
-    points.shown = shown
-    arrows.data, arrows.features = arrows.data[shown], points.features[shown]  # as Detect does
-    layer, rows = arrows_of(points, viewer.layers)
-    assert layer is arrows
-    np.testing.assert_array_equal(rows, np.flatnonzero(shown))
+    show_from(points, 0.45)
+    rows = np.flatnonzero(points.shown)
+    np.testing.assert_array_equal(arrows.features["id"], points.features["id"][rows])
     state.layer = points
     kept = np.array(arrows.data)[1:]
     remove_objects(state, viewer.layers, some(0, rows[0]), "Remove")
@@ -161,14 +142,24 @@ def test_arrows_of_the_objects_that_are_shown_go_with_them(viewer, state) -> Non
 
 def test_arrows_of_another_run_stay(viewer, state) -> None:
     points, arrows = found(viewer)
-    arrows.metadata["equipose"]["model"] = "another"
+    others = found(viewer)
     state.layer = points
     remove_objects(state, viewer.layers, some(1), "Remove")
-    assert len(arrows.data) == N
+    assert [len(layer.data) for layer in (points, arrows, *others)] == [N - 1, N - 1, N, N]
+    again = viewer.add_layer(points_of(points, some(1, 2)[: N - 1], "these"))
+    state.layer = again
+    remove_objects(state, viewer.layers, np.array([True, False]), "Remove")
+    assert [len(layer.data) for layer in (again, points, arrows)] == [1, N - 1, N - 1]
+
+
+def test_arrows_keep_the_one_color_that_a_person_gave_them(viewer, state) -> None:
+    points, arrows = found(viewer)
+    state.layer = points
+    remove_objects(state, viewer.layers, some(1), "Remove")
+    arrows.edge_color = "red"
     state.history.undo()
-    arrows.metadata["equipose"]["model"] = RECORD["model"]
-    arrows.features = arrows.features.assign(score=0.0)
-    assert arrows_of(points, viewer.layers) is None
+    assert len(arrows.data) == N
+    np.testing.assert_array_equal(np.unique(arrows.edge_color, axis=0), [[1, 0, 0, 1]])
 
 
 def test_a_removal_outlives_the_layers_it_was_done_to(viewer, state) -> None:
@@ -202,7 +193,9 @@ def test_some_points_become_a_layer_of_their_own(viewer) -> None:
     assert_same({name: value[rows] for name, value in looks(points).items()}, looks(new))
     assert (new.name, new.units) == ("these", points.units)
     np.testing.assert_array_equal(new.translate, points.translate)
-    assert new.metadata["equipose"] == RECORD
+    marks = [layer.metadata["equipose"].pop("result") for layer in (new, points)]
+    assert marks[0] != marks[1]
+    assert new.metadata["equipose"] == points.metadata["equipose"] == RECORD
     new.metadata["other"] = 1
     new.features.loc[0, "score"] = 7
     assert "other" not in points.metadata and points.features["score"].max() < 1

@@ -16,6 +16,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 from tiny import MODEL, untrained_harmony
 
+from napari_equipose._colors import class_rgba
 from napari_equipose.geometry import Poses, apply_poses
 from napari_equipose.inference import draw_content, encode, finish
 from napari_equipose.io import read_table
@@ -33,7 +34,6 @@ from napari_equipose.widgets import LatentWidget
 from napari_equipose.widgets._latent_drawn import mosaic, pictures_of
 from napari_equipose.widgets._latent_state import NO_CLASS
 from napari_equipose.widgets._models import shelf
-from napari_equipose.widgets._object_layers import class_rgba
 
 if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
     pytest.skip("napari's viewer draws on no offscreen platform", allow_module_level=True)

@@ -81,8 +81,12 @@ def unmeasured(features: pd.DataFrame, rows: Any) -> pd.DataFrame:
 
 def defaults_of(features: pd.DataFrame) -> dict[str, Any]:
     """Features of the next point that a person adds: nothing is known of it."""
-    empty = unmeasured(features.iloc[:1], [0]) if len(features) else features
-    defaults = {} if empty.empty else {str(name): empty[name].iloc[0] for name in empty}
+    if not len(features):
+        defaults: dict[str, Any] = {str(name): np.nan for name in features}
+        defaults |= {"class": NO_CLASS} if "class" in features else {}
+    else:
+        empty = unmeasured(features.iloc[:1], [0])
+        defaults = {str(name): empty[name].iloc[0] for name in empty}
     return defaults | {name: v for name, v in ((ID, -1), (BY_HAND, True)) if name in features}
 
 

@@ -16,7 +16,7 @@ from ..io import pose_table
 from ..models import SavedModel
 from ._align_job import Aligned, Placing
 from ._align_particles import Particles
-from ._object_layers import arrows_at, class_colours, object_arrows, object_points
+from ._object_layers import class_or_score, object_pair
 
 _NOT_FEATURES = ("index", "translation_z", "translation_y", "translation_x")
 _SURFACE = 2.0  # standard deviations above the edge of the boxes
@@ -48,9 +48,7 @@ class AlignedLayers:
         self.points: Points | None = None
         self.vectors: Vectors | None = None
         if particles.positions is not None:
-            features = _features(aligned.alignment, particles.tilts)
-            self.points = self._points(features)
-            self.vectors = self._vectors(features)
+            self.points, self.vectors = self._objects(particles.tilts)
 
     def __iter__(self) -> Iterator[Layer]:
         """Layers in the order in which they are added; points come to lie on top."""
@@ -168,29 +166,18 @@ class AlignedLayers:
             **place | {"axis_labels": ("class", *place["axis_labels"][1:])},
         )
 
-    def _points(self, features: pd.DataFrame) -> Points:
-        side = self._particles.shape[1]
-        return object_points(
-            self.positions,
-            features,
-            f"{self._particles.name} objects",
-            side / 5,
-            self._metadata | {"box_size": side},
-            face_color=class_colours(features),
-            **self._particles.place,
-        )
-
-    def _vectors(self, features: pd.DataFrame) -> Vectors:
-        side = self._particles.shape[1]
-        return object_arrows(
-            arrows_at(self.positions, self._alignment.encoding.rotation, side / 3),
-            features,
-            f"{self._particles.name} orientations",
-            max(side / 24, 0.5),
-            dict(self._metadata),
-            edge_color=class_colours(features),
-            **self._particles.place,
-        )
+    def _objects(self, tilts: pd.DataFrame | None) -> tuple[Points, Vectors]:
+        side, name = self._particles.shape[1], self._particles.name
+        features = _features(self._alignment, tilts)
+        record = self._metadata | {
+            "box_size": side,
+            "point_size": side / 5,
+            "arrow_length": side / 3,
+            "arrow_width": max(side / 24, 0.5),
+            "color": class_or_score(features),
+        }
+        names = (f"{name} objects", f"{name} orientations")
+        return object_pair(self.positions, features, names, record, self._particles.place)
 
 
 def _features(found: Alignment, tilts: pd.DataFrame | None) -> pd.DataFrame:

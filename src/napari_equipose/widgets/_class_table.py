@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from .._colors import class_rgba
 from ._icons import colour_icon, picture_icon
 from ._latent_state import NO_CLASS
-from ._object_layers import class_rgba
 from ._pictures import grey_levels, sections
 
 _HEADER = ("class", "objects", "score", "detail", "average")

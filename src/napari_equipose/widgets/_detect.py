@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog
 
 from ..inference import Progress
@@ -14,7 +15,8 @@ from ._detect_source import DetectSource
 from ._forms import Choice, Fold, Form
 from ._model_choice import LoadsModels
 from ._models import shelf
-from ._object_layers import ObjectLayers, thicken_slices
+from ._object_keeper import watch_objects
+from ._object_layers import ObjectLayers, thicken_slices, write_shown
 from ._panel import Panel, short, user_folder
 from ._preferences import read_preferences
 from ._train_settings import device_choice
@@ -22,6 +24,8 @@ from ._worker import Ending
 
 if TYPE_CHECKING:
     import napari
+
+_NO_MODEL = "Train a model in the panel Train, or load one."
 
 
 class DetectWidget(Panel, LoadsModels):
@@ -40,8 +44,8 @@ class DetectWidget(Panel, LoadsModels):
         self._order: DetectOrder | None = None
         self._source: Any = None
         """Identity of the layer that is looked at; not the layer, which may be deleted."""
-        self.layers: ObjectLayers | None = None
-        self.source, self.result = DetectSource(viewer), DetectResult()
+        watch_objects(viewer)
+        self.source, self.result = DetectSource(viewer), DetectResult(viewer)
         self.model, self.image = self.source.model, self.source.image
         self.threshold, self.count = self.result.threshold, self.result.count
         self.body.addWidget(self.source)
@@ -52,7 +56,6 @@ class DetectWidget(Panel, LoadsModels):
         self.start.clicked.connect(self._begin)
         self.source.load.clicked.connect(self.ask_for_model)
         self.source.changed.connect(self._on_source)
-        self.result.least_changed.connect(self._filter)
         self.result.save.clicked.connect(self._ask_where_to_save)
         self._on_source()
 
@@ -102,8 +105,8 @@ class DetectWidget(Panel, LoadsModels):
         self.settings.show_row(self._arrows_row, not self.source.of_volumes)
         self.settings.show_row(self._slices_row, self.source.of_volumes)
         if not len(shelf):
-            self.status.setText("Train a model in the panel Train, or load one.")
-        elif not self.is_running and self.layers is None:
+            self.status.setText(_NO_MODEL)
+        elif not self.is_running and self.status.text() == _NO_MODEL:
             self.status.clear()
 
     def _begin(self) -> None:
@@ -152,13 +155,14 @@ class DetectWidget(Panel, LoadsModels):
             self.say(f"No object of a score of {least:.3f} or more in {order.part.name}.")
             return
         layers = order.layers(found)
-        self.layers = layers
+        score = layers.points.features["score"].to_numpy(np.float64)
+        layers.filter(float(np.clip(layers.threshold, score.min(), score.max())))
         kept = self._keep(layers)  # first, so that it is there whatever the viewer does
         self.viewer.add_layer(layers.vectors)
         self.viewer.add_layer(layers.points)
         if layers.reach and self.thick.isChecked():
             thicken_slices(self.viewer, layers.points, layers.reach)
-        self.result.show_found(layers.score, layers.threshold)
+        self.result.objects.value = layers.points.unique_id
         where = ", ".join(filter(None, (order.part.name, order.part.note)))
         lines = [f"Found {len(layers)} objects in {where}."]
         if kept is not None:
@@ -180,11 +184,6 @@ class DetectWidget(Panel, LoadsModels):
                 self.refuse(error)
         return None
 
-    def _filter(self, least: float) -> None:
-        if self.layers is not None:
-            shown = self.layers.filter(least)
-            self.count.setText(f"{shown} of {len(self.layers)} objects")
-
     def _ask_where_to_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the objects", "", "Tables (*.csv *.star *.box *.txt)"
@@ -194,10 +193,11 @@ class DetectWidget(Panel, LoadsModels):
 
     def save_table(self, path: Path) -> None:
         """Write the objects that are shown."""
-        if self.layers is None:
+        points = self.result.points
+        if points is None:
             return
         try:
-            n = self.layers.write(path)
+            n = write_shown(points, path)
         except Exception as error:
             self.refuse(error)
             return
@@ -212,3 +212,4 @@ class DetectWidget(Panel, LoadsModels):
         """Let go of the viewer and of the models: the panel was closed."""
         super().detach()
         self.source.detach()
+        self.result.detach()

@@ -36,6 +36,8 @@ class Found(NamedTuple):
     """The class of each, where classes were asked for."""
     axis: float
     """Angle of the long axis of the mean object in the model's canonical frame, radians."""
+    fold: int = 1
+    """2 where the objects look the same after half a turn, else 1."""
 
 
 class FoundInVolume(NamedTuple):

@@ -13,10 +13,8 @@ from ..inference import DetectionConfig, threshold_of
 from ..models import SavedModel, missing_wedge
 from ._detect_job import Found, FoundInVolume
 from ._layers import Plane
-from ._object_layers import ObjectLayers, arrows_at, class_colours, object_arrows, object_points
+from ._object_layers import ObjectLayers, class_or_score, object_pair
 from ._volumes import Volume
-
-_COLOURS = {"colormap": "hsv", "contrast_limits": (-180.0, 180.0)}  # the same at both ends
 
 
 class FoundLayers(ObjectLayers):
@@ -45,37 +43,25 @@ class FoundLayers(ObjectLayers):
         *,
         along: bool,
     ) -> None:
-        picks, offset = found.picks, found.axis if along else 0.0
-        size = saved.model.config.canonical_size * float(np.mean(plane.factor))
-        positions = plane.to_layer(picks.positions)
+        picks, size = found.picks, saved.model.config.canonical_size * float(np.mean(plane.factor))
         degrees: NDArray[np.float64] = np.degrees(np.asarray(picks.rotation, np.float64))
         angles = {"rotation": (np.round(degrees, 4) + 180) % 360 - 180}
         features = _features(angles, picks.score, picks.content, found.classes)
-        metadata = _metadata(plane, saved, model_name, config)
-        metadata["arrow_offset"] = float(np.degrees(offset))
-        points = object_points(
-            positions,
-            features,
-            f"{plane.name} objects",
-            np.full(len(positions), size / 5),
-            metadata,
-            face_color="rotation",
-            **{f"face_{name}": value for name, value in _COLOURS.items()},
-            **plane.placement,
-        )
-        points.current_size = size / 5
-        vectors = object_arrows(
-            arrows_at(positions, picks.rotation + offset, 0.5 * size),
-            features,
-            f"{plane.name} rotations",
-            max(size / 12, 1.0),
-            dict(metadata),
-            edge_color="rotation",
-            opacity=0.9,
-            **{f"edge_{name}": value for name, value in _COLOURS.items()},
-            **plane.placement,
-        )
-        super().__init__(plane.name, points, vectors, threshold_of(saved))
+        threshold = threshold_of(saved)
+        record = _metadata(plane, saved, model_name, config) | {
+            "threshold": threshold,
+            "min_score": threshold,
+            "arrow_offset": float(np.degrees(found.axis)) if along else 0.0,
+            "arrow_length": 0.5 * size,
+            "arrow_width": max(size / 12, 1.0),
+            "point_size": size / 5,
+            "color": "rotation",
+            "fold": found.fold,
+        }
+        names = (f"{plane.name} objects", f"{plane.name} rotations")
+        positions = plane.to_layer(picks.positions)
+        pair = object_pair(positions, features, names, record, plane.placement)
+        super().__init__(plane.name, *pair, threshold)
 
 
 class FoundVolumeLayers(ObjectLayers):
@@ -109,31 +95,21 @@ class FoundVolumeLayers(ObjectLayers):
         turned = rotations_to_relion(picks.rotation.astype(np.float64))
         angles = dict(zip(("rot", "tilt", "psi"), np.round(turned, 4).T, strict=True))
         features = _features(angles, picks.score, picks.content, found.classes)
-        metadata = _metadata(volume, saved, model_name, config)
+        record = _metadata(volume, saved, model_name, config) | {
+            "threshold": found.threshold,
+            "min_score": found.threshold,
+            "arrow_length": size / 3,
+            "arrow_width": max(size / 24, 0.5),
+            "point_size": size / 5,
+            "color": class_or_score(features),
+        }
         wedge = wedge or missing_wedge(saved.model.config)
         if wedge is not None:  # as Align reads it
-            metadata |= {"tilt_min": wedge.tilt_min_deg, "tilt_max": wedge.tilt_max_deg}
-            metadata["tilt_axis"] = wedge.tilt_axis
-        points = object_points(
-            positions,
-            features,
-            f"{volume.name} objects",
-            np.full(len(positions), size / 5),
-            metadata,
-            face_color=class_colours(features),
-            **volume.placement,
-        )
-        points.current_size = size / 5
-        vectors = object_arrows(
-            arrows_at(positions, picks.rotation, size / 3),
-            features,
-            f"{volume.name} orientations",
-            max(size / 24, 0.5),
-            dict(metadata),
-            edge_color=class_colours(features),
-            **volume.placement,
-        )
-        super().__init__(volume.name, points, vectors, found.threshold)
+            record |= {"tilt_min": wedge.tilt_min_deg, "tilt_max": wedge.tilt_max_deg}
+            record["tilt_axis"] = wedge.tilt_axis
+        names = (f"{volume.name} objects", f"{volume.name} orientations")
+        pair = object_pair(positions, features, names, record, volume.placement)
+        super().__init__(volume.name, *pair, found.threshold)
         self.reach = size / 8
 
 

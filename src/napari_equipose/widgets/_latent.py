@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog
 
@@ -11,7 +12,7 @@ from ..geometry import InputError
 from ..inference import LatentMap, finish, latent_dimensions, latent_map
 from ._forms import Form
 from ._latent_bar import ColourChoice, MapChoice, ToolBar
-from ._latent_colours import colours_by
+from ._latent_colours import Legend, colours_by
 from ._latent_encode import Boxes, encode_boxes, encoded_points
 from ._latent_links import GeneratedLayer, Links
 from ._latent_object import ObjectView, Seen, look_at, tell
@@ -21,6 +22,8 @@ from ._latent_plot import LatentPlot
 from ._latent_source import LatentSource
 from ._latent_state import LatentState
 from ._model_choice import LoadsModels
+from ._object_edits import edits_of, record_of
+from ._object_keeper import watch_objects
 from ._panel import short
 
 if TYPE_CHECKING:
@@ -44,13 +47,14 @@ class LatentWidget(PartsPanel, LoadsModels):
 
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__(viewer, "latent", "The latent space")
+        watch_objects(viewer)
         self.state = LatentState()
         self.source = LatentSource(viewer)
         self.model = self.source.model
         self.plot = LatentPlot()
         self.map: LatentMap | None = None
         self.maps, self.colours = MapChoice(), ColourChoice()
-        self.tools = ToolBar(self.state.history)
+        self.tools = ToolBar(self.state)
         self.object = ObjectView()
         self._generated = GeneratedLayer(viewer)
         self._laid: tuple[str, int] | None = None
@@ -138,17 +142,23 @@ class LatentWidget(PartsPanel, LoadsModels):
             self.colours.offer(self.state.features, anew=True)
 
     def _colour(self) -> None:
-        rgb, legend = colours_by(self.state.features, self.colours.value)
+        rgb, legend = self._coloured()
         self.plot.set_colours(rgb)
         self.colours.legend.show_legend(legend)
+
+    def _coloured(self) -> tuple[NDArray[np.uint8], Legend]:
+        layer = self.state.layer
+        fold = 1 if layer is None else int(record_of(layer).get("fold") or 1)
+        return colours_by(self.state.features, self.colours.value, fold)
 
     def _on_colour(self) -> None:
         """Colour the points of the layer as those of the plot."""
         self._colour()
         layer = self.state.layer
         if layer is not None and len(self.state):
-            rgb, _ = colours_by(self.state.features, self.colours.value)
-            layer.face_color = np.column_stack((rgb / 255, np.ones(len(rgb))))
+            rgb, _ = self._coloured()
+            rgba = np.column_stack((rgb / 255, np.ones(len(rgb))))
+            edits_of(layer).color_by(self.colours.value, rgba)
 
     # The map
 

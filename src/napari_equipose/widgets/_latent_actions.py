@@ -4,110 +4,28 @@ Layers that are made are new. What takes rows out of a layer can be taken back.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
-from weakref import ref
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from napari.layers import Image, Points, Vectors
+from napari.layers import Image, Points
 from numpy.typing import NDArray
 
 from ..geometry import InputError
 from ..inference import ClassAverage
-from ..io import napari_write_points, pose_table, read_stack, write_table
-from ._latent_boxes import record_of
+from ..io import napari_write_points, new_result, pose_table, read_stack, write_table
+from ._history import Step
 from ._latent_columns import ANGLES, NO_CLASS, classes_of, content_of, rotation_of, scale_of
-from ._latent_state import History, Step
+from ._latent_state import LatentState
+from ._object_edits import Exchange, record_of, tie_arrows
 
 Mask = NDArray[np.bool_]
-_OF_EACH_ROW = {
-    Points: ("size", "symbol", "border_width", "shown"),
-    Vectors: (),
-}
-_COLOURS = {Points: ("face_color", "border_color"), Vectors: ("edge_color",)}
+_OF_EACH_ROW = ("size", "symbol", "border_width", "shown", "face_color", "border_color")
 _FEW = 16  # boxes from which the range of intensities is taken
 
 
-class Edited(Protocol):
-    """What an action needs to know of `LatentState`."""
-
-    history: History
-
-    @property
-    def layer(self) -> Any:
-        """The points layer, or None."""
-
-    def editing(self) -> AbstractContextManager[None]:
-        """Change rows of the layer without the history being cleared for it."""
-
-
-class LayerRows:
-    """All rows of a layer of points or of vectors as they are now, to show some of them.
-
-    Parameters
-    ----------
-    layer : Points or Vectors
-        Held weakly: it may be deleted.
-    """
-
-    def __init__(self, layer: Points | Vectors) -> None:
-        kind = Points if isinstance(layer, Points) else Vectors
-        self._layer = ref(layer)
-        self._data, self._features = np.array(layer.data), layer.features.copy()
-        colours = [c for c in _COLOURS[kind] if str(getattr(layer, f"{c}_mode")) == "direct"]
-        names = (*_OF_EACH_ROW[kind], *colours)
-        self._columns = {name: np.array(getattr(layer, name)) for name in names}
-        self._selected = set(layer.selected_data) if isinstance(layer, Points) else None
-
-    def show(self, rows: Mask) -> None:
-        """Give the layer these of the rows, and no others."""
-        layer = self._layer()
-        if layer is None:
-            return
-        if self._selected is not None:
-            layer.selected_data = set()  # napari does not mind rows that are gone
-        layer.data = self._data[rows]
-        layer.features = self._features[rows].reset_index(drop=True)
-        for name, column in self._columns.items():
-            if rows.any():  # no colours at all are none that napari takes
-                setattr(layer, name, column[rows])
-        if self._selected is not None and rows.all():
-            layer.selected_data = set(self._selected)
-
-
-def arrows_of(points: Points, layers: Iterable[Any]) -> tuple[Vectors, NDArray[np.int64]] | None:
-    """Find the arrows that a run made with its points, and the point that each is of.
-
-    They are of the same model, and their features are those of all points or of those that are
-    shown; but the class, which may have been given since.
-    """
-    shown = np.flatnonzero(np.asarray(points.shown, bool))
-    for layer in layers:
-        if not isinstance(layer, Vectors) or _run(layer) is None or _run(layer) != _run(points):
-            continue
-        for rows in (np.arange(len(points.data)), shown):
-            if _alike(layer.features, points.features.iloc[rows]):
-                return layer, rows
-    return None
-
-
-def _run(layer: Any) -> tuple[Any, ...] | None:
-    """Which run made a layer, as far as its record tells."""
-    record = layer.metadata.get("equipose")
-    if not isinstance(record, dict) or "model" not in record:
-        return None
-    return tuple(str(record.get(name)) for name in ("model", "image", "slice"))
-
-
-def _alike(some: pd.DataFrame, others: pd.DataFrame) -> bool:
-    names = [name for name in some if name in others and name != "class"]
-    first, second = (table[names].reset_index(drop=True) for table in (some, others))
-    return bool(names) and first.equals(second)
-
-
-def remove_objects(state: Edited, layers: Iterable[Any], gone: Mask, title: str) -> None:
+def remove_objects(state: LatentState, layers: Iterable[Any], gone: Mask, title: str) -> None:
     """Take objects out of their layer, and their arrows out of theirs; it can be taken back.
 
     Parameters
@@ -129,34 +47,22 @@ def remove_objects(state: Edited, layers: Iterable[Any], gone: Mask, title: str)
         raise InputError("there is no object to remove; select some of them in the plot first.")
     if gone.all():
         raise InputError(f"no object of {layer.name} would be left; delete the layer instead.")
-    parts = [(LayerRows(layer), ~gone)]
-    found = arrows_of(layer, layers)
-    if found is not None:
-        parts.append((LayerRows(found[0]), ~gone[found[1]]))
-
-    def redo() -> None:
-        with state.editing():
-            for part, rows in parts:
-                part.show(rows)
-
-    def undo() -> None:
-        with state.editing():
-            for part, rows in parts:
-                part.show(np.ones(len(rows), bool))
-
-    redo()
-    state.history.add(Step(title, undo, redo))
+    tie_arrows(layers)
+    step = Exchange(layer, np.flatnonzero(gone))
+    step()
+    state.history.add(Step(title, step, step))
 
 
 def points_of(layer: Points, rows: Mask, name: str) -> Points:
     """Make a new points layer of some of the points, with their features and their looks."""
     data, meta, _ = layer.as_layer_data_tuple()
-    of_rows = (*_OF_EACH_ROW[Points], *_COLOURS[Points])
-    some = {key: np.asarray(meta[key])[rows] for key in of_rows}
+    some = {key: np.asarray(meta[key])[rows] for key in _OF_EACH_ROW}
     some["features"] = meta["features"][rows].reset_index(drop=True)
     for key in ("properties", "property_choices", "feature_defaults"):  # of the features
         meta.pop(key, None)
     record = dict(layer.metadata)
+    if record_of(layer):  # the arrows stay with the layer that they came with
+        record["equipose"] = record_of(layer) | {"result": new_result()}
     return Points(data[rows], **(meta | some | {"name": name, "metadata": record}))
 
 

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QWidget
 
 from ._forms import Choice, named, press_with
 from ._latent_colours import LegendBar
-from ._latent_state import History
+from ._latent_state import LatentState
 
 _NAME = "equipose.latent."
 _LOOK = (
@@ -139,9 +139,9 @@ class ToolBar(QWidget):
 
     mode_picked = Signal(str)
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, state: LatentState) -> None:
         super().__init__()
-        self._history = history
+        self._state = state
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -160,9 +160,9 @@ class ToolBar(QWidget):
         self.export = _button("Save …", "export", "Save the figure as .svg or .png.")
         for button in (self.undo, self.redo, self.fit, self.export):
             layout.addWidget(button)
-        self.undo.clicked.connect(history.undo)
-        self.redo.clicked.connect(history.redo)
-        history.changed.connect(self._show_steps)
+        self.undo.clicked.connect(lambda: state.history.undo())
+        self.redo.clicked.connect(lambda: state.history.redo())
+        state.history_changed.connect(self._show_steps)
 
     def listen_for_keys(self, panel: QWidget) -> None:
         """Undo and redo with the keys that are usual for it, within a panel."""
@@ -172,7 +172,7 @@ class ToolBar(QWidget):
         self._show_steps()
 
     def _show_steps(self) -> None:
-        steps = self._history.next_undo, self._history.next_redo
+        steps = self._state.history.next_undo, self._state.history.next_redo
         buttons = (self.undo, self.redo)
         for button, step, tip in zip(buttons, steps, self._tips, strict=True):
             button.setEnabled(bool(step))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..geometry import InputError
 from ._layers import places_on, spatial_shape
+from ._object_edits import record_of
 
 
 class Places(NamedTuple):
@@ -95,12 +96,6 @@ def places_in(
         side,
         bool(image.rgb),
     )
-
-
-def record_of(layer: Any) -> dict[str, Any]:
-    """What this package has written about a layer; empty where it has not."""
-    about = layer.metadata.get("equipose")
-    return about if isinstance(about, dict) else {}
 
 
 def _level(

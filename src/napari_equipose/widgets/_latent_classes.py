@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from .._colors import class_rgba
 from ..geometry import InputError
 from ..inference import ClassAverage
 from ._class_table import ClassRow, ClassTable
 from ._forms import Choice, Form, named
 from ._icons import colour_icon
 from ._latent_actions import averages_of
-from ._latent_boxes import record_of
 from ._latent_job import Lying, average_classes, sort
 from ._latent_state import NO_CLASS
-from ._object_layers import class_rgba
+from ._object_edits import record_of
 
 _NAME = "equipose.latent."
 _NEW = "new"

@@ -4,14 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from napari.utils.colormaps import ensure_colormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from .._colors import class_rgba, cyclic_rgba, ramp_rgba
 from ._latent_columns import NO_CLASS, classes_of
-from ._object_layers import class_rgba
 
 CYCLIC = ("rotation", "rot", "psi")
 """Angles in degrees that are the same at both ends of a turn."""
@@ -20,6 +19,7 @@ _UNKNOWN = (128, 136, 144)
 _WITHIN = (1.0, 99.0)  # percentiles: few objects far out would leave all others one colour
 _FEW = 12  # values of one column that are told apart as classes are
 _STEPS = 256
+_PARTS = np.linspace(0, 1, _STEPS)
 
 
 class Legend(NamedTuple):
@@ -31,9 +31,13 @@ class Legend(NamedTuple):
     high: float = 0.0
     ramp: NDArray[np.uint8] | None = None
     """Colours (m, 3) from ``low`` to ``high``, of numbers."""
+    fold: int | None = None
+    """Of angles: after which part of a turn the colours come again."""
 
 
-def colours_by(features: pd.DataFrame, name: str | None) -> tuple[NDArray[np.uint8], Legend]:
+def colours_by(
+    features: pd.DataFrame, name: str | None, fold: int = 1
+) -> tuple[NDArray[np.uint8], Legend]:
     """Colour objects by one of their features.
 
     Parameters
@@ -42,6 +46,8 @@ def colours_by(features: pd.DataFrame, name: str | None) -> tuple[NDArray[np.uin
         A row an object.
     name : str or None
         Column; without one all have the same colour.
+    fold : int
+        Of the symmetry of the objects: angles that differ by such a part of a turn are alike.
 
     Returns
     -------
@@ -55,7 +61,8 @@ def colours_by(features: pd.DataFrame, name: str | None) -> tuple[NDArray[np.uin
     if name == "class":
         return _by_class(classes_of(features, n))
     if _is_ramp(column):
-        return _by_number(column.to_numpy(np.float64, na_value=np.nan), name in CYCLIC)
+        cycle = fold if name in CYCLIC else None
+        return _by_number(column.to_numpy(np.float64, na_value=np.nan), cycle)
     values = column.astype(object).where(column.notna(), None)
     codes, uniques = pd.factorize(values, sort=False)
     order = np.argsort([str(value) for value in uniques], kind="stable")
@@ -85,24 +92,16 @@ def _by_class(
     return _bytes(class_rgba(labels)), Legend(tuple(entries))
 
 
-def _by_number(values: NDArray[np.float64], cyclic: bool) -> tuple[NDArray[np.uint8], Legend]:
+def _by_number(values: NDArray[np.float64], fold: int | None) -> tuple[NDArray[np.uint8], Legend]:
+    """Color numbers; with ``fold`` they are degrees, the same after such a part of a turn."""
+    if fold is not None:
+        ramp = _bytes(cyclic_rgba((_PARTS - 0.5) * fold))
+        return _bytes(cyclic_rgba(values * fold / 360)), Legend((), -180.0, 180.0, ramp, fold)
     there = np.isfinite(values)
-    low, high = -180.0, 180.0
-    if not cyclic:
-        ends = np.percentile(values[there], _WITHIN) if there.any() else (0.0, 1.0)
-        low, high = float(ends[0]), float(ends[1])
-    ramp = _ramp("hsv" if cyclic else "viridis")
-    part = (values - low) / ((high - low) or 1.0)
-    with np.errstate(invalid="ignore"):
-        step = np.floor(np.where(there, part, 0.0) * _STEPS)
-    step = step % _STEPS if cyclic else np.clip(step, 0, _STEPS - 1)
-    colours = ramp[step.astype(np.intp)]
-    colours[~there] = _UNKNOWN
-    return colours, Legend((), low, high, ramp)
-
-
-def _ramp(name: str) -> NDArray[np.uint8]:
-    return _bytes(ensure_colormap(name).map(np.linspace(0, 1, _STEPS)))
+    ends = np.percentile(values[there], _WITHIN) if there.any() else (0.0, 1.0)
+    low, high = float(ends[0]), float(ends[1])
+    colours = _bytes(ramp_rgba((values - low) / ((high - low) or 1.0)))
+    return colours, Legend((), low, high, _bytes(ramp_rgba(_PARTS)))
 
 
 def _bytes(rgba: NDArray[Any]) -> NDArray[np.uint8]:

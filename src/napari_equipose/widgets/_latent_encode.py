@@ -14,7 +14,7 @@ from ..io import pose_table
 from ..models import SavedModel
 from ..training import pixel_size_of_layer
 from ._layers import placement
-from ._object_layers import class_colours, object_points
+from ._object_layers import class_or_score, object_points
 from ._queue import Waiting, take_turn
 
 _NOT_FEATURES = ["index", "translation_z", "translation_y", "translation_x"]
@@ -93,13 +93,6 @@ def encoded_points(found: Encoding, boxes: Boxes, saved: SavedModel, model_name:
         "version": __version__,
         "image": boxes.path or boxes.name,
         "box_size": side,
+        "color": class_or_score(table),
     }
-    return object_points(
-        positions,
-        table,
-        f"{boxes.name} particles",
-        side / 5,
-        record,
-        face_color=class_colours(table),
-        **boxes.place,
-    )
+    return object_points(positions, table, f"{boxes.name} particles", record, boxes.place)

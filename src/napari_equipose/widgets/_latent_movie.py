@@ -12,7 +12,6 @@ from ..geometry import InputError
 from ..inference import LatentMap
 from ..models import SavedModel
 from ._forms import Form, named
-from ._latent_boxes import record_of
 from ._latent_drawn import (
     Grid,
     covering,
@@ -23,6 +22,7 @@ from ._latent_drawn import (
     show_layer,
 )
 from ._latent_job import draw_map, draw_movie
+from ._object_edits import record_of
 
 _NAME = "equipose.latent."
 

@@ -12,8 +12,8 @@ from ..inference import ClassAverage
 from ._align_view import resolution_text
 from ._forms import named
 from ._latent_actions import averages_of, points_of, remove_objects, stack_of, write_objects
-from ._latent_boxes import record_of
 from ._latent_job import Lying, average_classes, read_boxes
+from ._object_edits import record_of
 from ._panel import short
 
 _NAME = "equipose.latent."

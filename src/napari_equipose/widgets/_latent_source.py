@@ -13,11 +13,12 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
 from ..geometry import InputError
 from ..models import SavedModel, read_metadata
 from ._forms import Choice, Form, LayerChoice, named
-from ._latent_boxes import Places, places_in, record_of
+from ._latent_boxes import Places, places_in
 from ._latent_columns import ANGLES, has_content, rotation_of, scale_of
 from ._layers import pixel_length
 from ._model_choice import ModelChoice, why_no_boxes
 from ._models import ModelFacts, shelf
+from ._object_edits import record_of
 from ._panel import user_folder
 
 _NAME = "equipose.latent."

@@ -7,7 +7,7 @@ are selected is the layer's own selection. Nothing is kept here that could diffe
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from weakref import ref
 
 import numpy as np
@@ -15,74 +15,21 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
+from .._colors import class_rgba
+from ._history import History, Step
 from ._latent_columns import NO_CLASS, classes_of, content_of
-from ._object_layers import class_rgba
+from ._object_edits import ObjectEdits, edits_of
+from ._object_rows import rows_of
 
 How = Literal["replace", "add", "remove"]
-_MOST_STEPS = 100
 __all__ = ["NO_CLASS", "History", "How", "LatentState", "Step"]
-
-
-class Step(NamedTuple):
-    """Something that can be taken back."""
-
-    title: str
-    undo: Callable[[], None]
-    redo: Callable[[], None]
-
-
-class History:
-    """What was done, and what was taken back."""
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        self._done: list[Step] = []
-        self._undone: list[Step] = []
-
-    def add(self, step: Step) -> None:
-        """Remember a step that has been done."""
-        self._done = [*self._done, step][-_MOST_STEPS:]
-        self._undone = []
-        self.changed.emit()
-
-    def undo(self) -> None:
-        """Take the last step back, if there is one."""
-        if self._done:
-            step = self._done.pop()
-            step.undo()
-            self._undone.append(step)
-            self.changed.emit()
-
-    def redo(self) -> None:
-        """Do again what was taken back last, if there is something."""
-        if self._undone:
-            step = self._undone.pop()
-            step.redo()
-            self._done.append(step)
-            self.changed.emit()
-
-    def clear(self) -> None:
-        """Forget all: rows are not what they were."""
-        self._done, self._undone = [], []
-        self.changed.emit()
-
-    @property
-    def next_undo(self) -> str:
-        """Title of the step that `undo` would take back; empty where there is none."""
-        return self._done[-1].title if self._done else ""
-
-    @property
-    def next_redo(self) -> str:
-        """Title of the step that `redo` would do again; empty where there is none."""
-        return self._undone[-1].title if self._undone else ""
 
 
 class LatentState:
     """The objects of one points layer as the panel sees them, and every change that it makes.
 
-    What the viewer does to the layer comes in through the layer's events. Its own changes go to
-    the layer and into the history, and are told once.
+    What is done to the layer comes in through its `ObjectEdits`, whose history is the layer's own.
+    The panel's changes go to the layer and into that history, and are told once.
     """
 
     rows_changed = Signal()
@@ -93,9 +40,12 @@ class LatentState:
     """A column has other values, objects moved, or others are shown."""
     current_changed = Signal()
     """Another object is looked at, or none."""
+    history_changed = Signal()
+    """What can be taken back is something else."""
 
     def __init__(self) -> None:
-        self.history = History()
+        self._no_history = History()
+        self._edits: ObjectEdits | None = None
         self._layer: Callable[[], Any] = lambda: None
         self._own = False
         self._forget()
@@ -109,6 +59,11 @@ class LatentState:
         self._selected: NDArray[np.bool_] = np.zeros(0, bool)
 
     @property
+    def history(self) -> History:
+        """What was done to the objects of the layer, here or elsewhere."""
+        return self._no_history if self._edits is None else self._edits.history
+
+    @property
     def layer(self) -> Any:
         """The points layer, or None: none is chosen, or it was let go of."""
         return self._layer()
@@ -120,14 +75,14 @@ class LatentState:
         self.detach()
         self._forget()
         if layer is not None:
-            self._layer = ref(layer)
-            for event in self._events(layer):
-                event.connect(self._look)
+            self._layer, self._edits = ref(layer), edits_of(layer)
+            self._edits.changed.connect(self._look)
+            self._edits.history.changed.connect(self.history_changed.emit)
             layer.selected_data.events.items_changed.connect(self._look_at_selection)
             self._take(layer)
             self._shown = np.array(layer.shown, bool)
             self._selected = self._selected_in(layer)
-        self.history.clear()
+        self.history_changed.emit()
         for signal in (self.rows_changed, self.selection_changed, self.current_changed):
             signal.emit()
 
@@ -135,15 +90,11 @@ class LatentState:
         """Listen to the layer no more."""
         layer = self.layer
         if layer is not None:
-            for event in self._events(layer):
-                event.disconnect(self._look)
             layer.selected_data.events.items_changed.disconnect(self._look_at_selection)
-        self._layer = lambda: None
-
-    @staticmethod
-    def _events(layer: Any) -> tuple[Any, ...]:
-        # `set_data` is all that tells that other points are shown.
-        return layer.events.data, layer.events.features, layer.events.set_data
+        if self._edits is not None:
+            self._edits.changed.disconnect(self._look, missing_ok=True)
+            self._edits.history.changed.disconnect(self.history_changed.emit, missing_ok=True)
+        self._layer, self._edits = lambda: None, None
 
     def __len__(self) -> int:
         return len(self._content)
@@ -242,16 +193,13 @@ class LatentState:
 
     @contextmanager
     def editing(self) -> Generator[None, None, None]:
-        """Change rows of the layer as a step of the history, which would be cleared else.
-
-        The one who does it adds the step, whose undoing is done in here too.
-        """
+        """Change rows of the layer, and tell of it once, when all is done."""
         was, self._own = self._own, True
         try:
             yield
         finally:
             self._own = was
-            self._look(own=True)
+            self._look()
 
     def _write_selection(self, mask: NDArray[np.bool_]) -> None:
         layer = self.layer
@@ -265,19 +213,19 @@ class LatentState:
         layer = self.layer
         if layer is None:
             return
+        rest = layer.features.drop(columns="class", errors="ignore")
+        table = rest if labels is None else rest.assign(**{"class": labels})
+        rows = rows_of(layer)
         with self.editing():
-            # First, so that no colour hangs on a column that goes.
-            layer.face_color = colours
-            rest = layer.features.drop(columns="class", errors="ignore")
-            layer.features = rest if labels is None else rest.assign(**{"class": labels})
+            edits_of(layer).write(rows.having(features=table, face_color=colours), recolor=True)
 
-    def _look(self, event: Any = None, *, own: bool = False) -> None:
+    def _look(self, what: str = "rows") -> None:
         """See what is different in the layer, and tell it."""
         layer = self.layer
-        if layer is None or self._own or str(getattr(event, "action", "")).endswith("ing"):
+        if layer is None or self._own:
             return
         content, classes, shown, table = self._content, self._classes, self._shown, self._table
-        only_drawn = event is not None and event.type == "set_data"
+        only_drawn = what == "drawn"
         if not (only_drawn and table is layer.features and len(layer.data) == len(self)):
             self._take(layer)
         self._shown = np.array(layer.shown, bool)
@@ -286,13 +234,10 @@ class LatentState:
         if rows:
             self._current = None
             self._selected = self._selected_in(layer)
-            if not own:
-                self.history.clear()
             self.rows_changed.emit()
         if rows or not np.array_equal(classes, self._classes):
             self.classes_changed.emit()
-        told = table is not self._table or (event is not None and not only_drawn)
-        if rows or told or not np.array_equal(shown, self._shown):
+        if rows or not only_drawn or not np.array_equal(shown, self._shown):
             self.features_changed.emit()
         if rows:
             self.selection_changed.emit()
@@ -304,15 +249,15 @@ class LatentState:
         if layer is None or self._own:
             return
         if len(layer.data) != len(self):
-            self._look()
-            return
+            return  # rows are about to be told of
         before, self._selected = self._selected, self._selected_in(layer)
         if not np.array_equal(before, self._selected):
             self.selection_changed.emit()
 
     def _take(self, layer: Any) -> None:
         features = self._table = layer.features
-        self._content = content_of(features).reshape(len(layer.data), -1)
+        content = content_of(features)
+        self._content = content.reshape(len(layer.data), content.size // max(len(content), 1))
         self._classes = classes_of(features, len(layer.data))
 
     @staticmethod

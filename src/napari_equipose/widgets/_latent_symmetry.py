@@ -10,13 +10,13 @@ from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QColor, QPen
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from .._colors import class_rgba
 from ..geometry import InputError
 from ..inference import RotationProfile
 from ._forms import Choice, Form, named
 from ._ink import InkedPlot
 from ._latent_job import Lying
 from ._latent_state import NO_CLASS
-from ._object_layers import class_rgba
 from ._symmetry_job import ClassSymmetry, look_for_symmetry
 
 _NAME = "equipose.latent."

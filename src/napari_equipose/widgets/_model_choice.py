@@ -35,7 +35,7 @@ class ModelChoice(Choice):
         self.refresh()
 
     def refresh(self, newest: str | None = None) -> None:
-        """Offer what suits now; choose one that is new, or the newest where none suited before."""
+        """Offer what suits now; keep to the one that is chosen, else choose the newest."""
         if not isalive(self):  # the window was closed, which tells no one but Qt
             self.detach()
             return
@@ -48,7 +48,7 @@ class ModelChoice(Choice):
             self.addItem(name, name)
             self.offer(self.count() - 1, self._why_not(shelf.facts(name)))
         suiting = self._suiting
-        wanted = next((name for name in (newest, before) if name in suiting), None)
+        wanted = next((name for name in (before, newest) if name in suiting), None)
         if suiting and wanted is None and (none_suited or self._none is None):
             wanted = suiting[0]
         self.setCurrentIndex(self.findData(wanted))
