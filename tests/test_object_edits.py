@@ -1,19 +1,26 @@
 """Edits of objects in the viewer: by hand, by the slider, by the panels; rows stay true."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from napari.components import ViewerModel
 from napari.layers import Points, Vectors
 from qtpy.QtWidgets import QWidget
+from tiny import MODEL
 
+from napari_equipose.inference import Picks, Progress
 from napari_equipose.io import read_table
-from napari_equipose.widgets import _object_rows
+from napari_equipose.models import Normalisation, TargetVAE, save_model
+from napari_equipose.widgets import _detect_order, _object_rows
+from napari_equipose.widgets._detect_job import Found
+from napari_equipose.widgets._models import ShelvedModel, shelf
 from napari_equipose.widgets._object_edits import Exchange, edits_of, show_from
-from napari_equipose.widgets._object_keeper import watch_objects
+from napari_equipose.widgets._object_keeper import _keepers, watch_objects
 from napari_equipose.widgets._object_layers import object_pair, write_shown
 from napari_equipose.widgets._object_rows import Rows, rows_of, set_rows
 
@@ -343,3 +350,118 @@ def test_rows_set_on_layers_of_other_kinds_of_color(viewer) -> None:
     np.testing.assert_allclose(arrows.edge_color, colors)
     set_rows(points, rows_of(points).take(np.arange(N)[::-1]))
     np.testing.assert_allclose(points.face_color, colors[::-1])
+
+
+def knowing_nothing(path: Path) -> ShelvedModel:
+    """An untrained model on the shelf, whose file is there too."""
+    torch.manual_seed(0)
+    save_model(path, TargetVAE(MODEL).eval(), Normalisation())
+    return shelf[shelf.load(path)]
+
+
+@NEEDS_A_SCREEN
+def test_detect_edit_slide_undo_save_and_reopen(
+    make_napari_viewer, qtbot, home, monkeypatch
+) -> None:
+    rng = np.random.default_rng(1)
+    shelved = knowing_nothing(home / "m.safetensors")
+    picks = Picks(
+        rng.uniform(12, 84, (N, 2)).astype(np.float32),
+        rng.uniform(-np.pi, np.pi, N).astype(np.float32),
+        np.linspace(1, 0.05, N, dtype=np.float32),
+        rng.normal(size=(N, shelved.saved.model.config.content_dim)).astype(np.float32),
+    )
+
+    def found(*args: Any) -> Any:
+        yield Progress(1, 1, "looking")
+        return Found(picks, None, 0.4)
+
+    monkeypatch.setattr(_detect_order, "find", found)
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(900, 700)
+    place = {"scale": (0.5, 0.5), "units": ("um", "um"), "translate": (3, 4)}
+    viewer.add_image(rng.normal(size=(96, 96)), name="cells", **place)
+    panel = viewer.window.add_plugin_dock_widget("napari-equipose", "Detect")[1]
+
+    def control(name: str) -> Any:
+        return panel.findChild(QWidget, f"equipose.detect.{name}")
+
+    control("start").click()
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    arrows, points = viewer.layers[1:]
+
+    def assert_true(given: Any, marks: Any) -> None:
+        """Score and content of what was found, the slider, and the arrows."""
+        features = given.features
+        old = features[~features["by_hand"]]
+        at = old["id"].to_numpy()
+        np.testing.assert_allclose(old["score"], picks.score[at], atol=1e-6)
+        np.testing.assert_allclose(old["content_0"], picks.content[at, 0], atol=1e-6)
+        np.testing.assert_allclose(given.data[old.index], picks.positions[at], atol=1e-4)
+        least = given.metadata["equipose"]["min_score"]
+        np.testing.assert_array_equal(given.shown[old.index], old["score"] >= least)
+        rows = np.flatnonzero(given.shown & features["rotation"].notna().to_numpy())
+        np.testing.assert_array_equal(marks.features["id"], features["id"].to_numpy()[rows])
+        middle = marks.data[:, 0] + marks.data[:, 1] / 2
+        np.testing.assert_allclose(middle, given.data[rows], atol=1e-4)
+        np.testing.assert_allclose(marks.edge_color, given.face_color[rows], atol=1e-6)
+
+    def step(edit: Any) -> None:
+        edit()
+        qtbot.waitUntil(lambda: _keepers[viewer.layers].is_idle, timeout=60_000)
+        assert_true(points, arrows)
+
+    def drag() -> None:
+        told = {"value": points.data, "data_indices": (2,), "vertex_indices": ((),)}
+        points.events.data(action="changing", **told)
+        points.data[2] = (50.0, 51.0)
+        points.events.data(action="changed", **told)
+        points.events.features()
+
+    assert control("objects").currentText() == points.name
+    step(lambda: control("threshold").setValue(0.3))
+    step(lambda: points.remove([5]))
+    step(drag)
+    moved, known = points.features.iloc[2], ["score", "rotation", "content_0"]
+    assert moved["by_hand"] and np.isfinite(moved[known].astype(float)).all()
+    assert moved["score"] != picks.score[2]
+    step(lambda: points.add([[40.0, 30.0]]))
+    new = points.features.iloc[-1]
+    assert new["by_hand"] and new["id"] == N
+    assert np.isfinite(new[known].astype(float)).all()
+    for least in (0.8, 0.1, 0.3):
+        step(lambda least=least: control("threshold").setValue(least))
+    assert control("count").text() == f"{points.shown.sum()} of {N} objects"
+    step(lambda: control("undo").click())
+    assert len(points.data) == N - 1
+    step(lambda: edits_of(points).history.redo())
+    assert len(points.data) == N
+    control("threshold").setValue(control("threshold").minimum())
+    panel.save_table(home / "edited.csv")
+    before, seen = points.features, drawn(viewer)
+    for layer in (points, arrows):
+        layer.refresh()
+    np.testing.assert_array_equal(seen, drawn(viewer))
+    viewer.layers.remove(points)
+    viewer.layers.remove(arrows)
+    assert not control("threshold").isEnabled() and control("count").text() == ""
+    viewer.window.remove_dock_widget("all")
+    shelf.clear()  # another day
+    panel = viewer.window.add_plugin_dock_widget("napari-equipose", "Detect")[1]
+    opened = viewer.open(home / "edited.csv", plugin="napari-equipose")
+    (again,) = (layer for layer in opened if isinstance(layer, Points))
+    (marks,) = (layer for layer in opened if isinstance(layer, Vectors))
+    np.testing.assert_allclose(again.scale, (0.5, 0.5))
+    names = ["rotation", "score", "content_0", "id", "by_hand"]
+    pd.testing.assert_frame_equal(
+        again.features[names], before[names], check_dtype=False, atol=1e-5, rtol=1e-5
+    )
+    assert_true(again, marks)
+    assert control("objects").currentText() == again.name
+    points, arrows = again, marks
+    step(lambda: control("threshold").setValue(0.6))
+    step(lambda: again.add([[20.0, 60.0]]))  # the model is read from its file
+    assert np.isfinite(again.features["score"].iloc[-1])
+    latent = viewer.window.add_plugin_dock_widget("napari-equipose", "Latent space")[1]
+    assert latent.state.layer is again and latent.source.model_name == shelved.name
+    assert len(latent.map.coordinates) == N + 1

@@ -21,6 +21,7 @@ from ._isolate import IsolatedBoxes, isolate
 from ._latent_drawings import draw_content, draw_grid, draw_path
 from ._latent_map import LatentMap, latent_dimensions, latent_map, umap_is_there
 from ._long_axis import long_axis
+from ._measure import measure
 from ._place_back import outside, place_back
 from ._progress import Notice, Progress, Watched, finish
 from ._refinement_plan import RefinementConfig
@@ -82,6 +83,7 @@ __all__ = [
     "latent_map",
     "least_score",
     "long_axis",
+    "measure",
     "outside",
     "pixel_size_notice",
     "place_back",

@@ -6,18 +6,21 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import MissingWedge
+from ..geometry import InputError, MissingWedge
 from ..inference import (
     DetectionConfig,
     Notice,
     Picks,
     Picks3D,
     Progress,
+    Watched,
     cluster,
     detect,
     long_axis,
     pixel_size_notice,
+    rotation_profile,
     search_volume,
+    suggest_symmetry,
 )
 from ..models import SavedModel
 from ..training import pixel_size_of_layer
@@ -25,6 +28,10 @@ from ._layers import Plane
 from ._queue import Waiting, take_turn
 from ._volumes import Volume
 
+_MIN_TURNED, _MAX_TURNED = 12, 80
+"""Of objects that are turned to see whether they are symmetric; their number bounds the time."""
+_ANGLES = 72
+_SURE = 0.9
 Classes = int | Literal["auto"] | None
 
 
@@ -73,7 +80,8 @@ def find(
     try:
         picks = yield from detect(saved, picture, config, device=device)
         labels = yield from _sorted(picks.content, classes)
-        return Found(picks, labels, long_axis(saved, picks.content))
+        fold = yield from _fold(saved, picture, picks)
+        return Found(picks, labels, long_axis(saved, picks.content), fold)
     finally:
         turn.release()
 
@@ -112,6 +120,36 @@ def _scale_notice(saved: SavedModel, source: Plane | Volume) -> Notice | None:
     """Say where the image is not at the pixel size of the model."""
     size = pixel_size_of_layer({**source.placement, "factor": source.factor})
     return pixel_size_notice(saved, size, source.name)
+
+
+def _fold(saved: SavedModel, picture: NDArray[Any], picks: Picks) -> Generator[Progress, None, int]:
+    """Say whether objects look the same after half a turn, 2, or not, 1, by a few of the best."""
+    side, n = saved.model.config.box_size, _MAX_TURNED
+    nearest = np.floor(picks.positions + 0.5).astype(np.int64)
+    corners = nearest - side // 2
+    inside = (corners >= 0).all(1) & (corners + side <= picture.shape[:2]).all(1)
+    rows = np.flatnonzero(inside)[:n]
+    if len(rows) < _MIN_TURNED:
+        return 1
+    boxes = np.stack([picture[y : y + side, x : x + side] for y, x in corners[rows]])
+    yield Progress(0, 1, "looking for symmetry")
+    try:
+        job = Watched(
+            rotation_profile(
+                saved,
+                boxes,
+                picks.content[rows],
+                picks.positions[rows] - nearest[rows],
+                rotation=picks.rotation[rows],
+                n_angles=_ANGLES,
+            )
+        )
+        yield from job
+    except InputError:  # a box without contrast, say: then nothing is known
+        return 1
+    symmetry = suggest_symmetry(job.result)
+    sure = symmetry.fold > 0 and symmetry.fold % 2 == 0 and symmetry.confidence > _SURE
+    return 2 if sure else 1
 
 
 def _sorted(

@@ -54,10 +54,14 @@ class DetectOrder:
 
     def layers(self, found: Found | FoundInVolume) -> ObjectLayers:
         """Make the layers of what was found."""
-        name, saved, _ = self.shelved
+        name, saved, path = self.shelved
         config = DetectionConfig(threshold=self.least(found))
+        made: ObjectLayers
         if isinstance(found, FoundInVolume):
             assert isinstance(self.part, Volume)
-            return FoundVolumeLayers(found, self.part, saved, name, config, self.wedge)
-        assert isinstance(self.part, Plane)
-        return FoundLayers(found, self.part, saved, name, config, along=self.along)
+            made = FoundVolumeLayers(found, self.part, saved, name, config, self.wedge)
+        else:
+            assert isinstance(self.part, Plane)
+            made = FoundLayers(found, self.part, saved, name, config, along=self.along)
+        made.points.metadata["equipose"]["model_path"] = str(path)
+        return made

@@ -11,15 +11,15 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
 
 from ..geometry import InputError
-from ..models import SavedModel, read_metadata
+from ..models import SavedModel
 from ._forms import Choice, Form, LayerChoice, named
 from ._latent_boxes import Places, places_in
 from ._latent_columns import ANGLES, has_content, rotation_of, scale_of
 from ._layers import pixel_length
+from ._measure_job import image_of, model_file
 from ._model_choice import ModelChoice, why_no_boxes
 from ._models import ModelFacts, shelf
 from ._object_edits import record_of
-from ._panel import user_folder
 
 _NAME = "equipose.latent."
 _BOX = 32
@@ -129,7 +129,7 @@ class LatentSource(Form):
         """Find the image and the model that the layer's record tells of."""
         layer = self.layer
         if layer is not None:
-            image = self._image_of(layer)
+            image = image_of(layer, self._layers)
             self._matched = None if image is None else image.unique_id
             if image is not None:
                 self.image.value = image.unique_id
@@ -141,22 +141,12 @@ class LatentSource(Form):
         self._matched = None
         self.changed.emit()
 
-    def _image_of(self, points: Any) -> Any:
-        name = record_of(points).get("image")
-        for one in self._layers:
-            if isinstance(one, Image) and name and name in (str(one.name), str(one.source.path)):
-                return one
-        return None
-
     def _fetch_model(self, about: dict[str, Any]) -> None:
         """Load the model of a record, where its file still is in the run folder."""
-        digest, name = about.get("model"), about.get("model_name")
-        if not digest or not name or self._recorded_model() is not None:
-            return
-        path = user_folder() / f"{name}.safetensors"
-        if path.is_file():
-            with suppress(InputError, OSError):
-                if read_metadata(path)["digest"] == digest:
+        if about.get("model") and self._recorded_model() is None:
+            path = model_file(about)
+            if path is not None:
+                with suppress(InputError, OSError):
                     shelf.load(path)
 
     def _recorded_model(self) -> str | None:
