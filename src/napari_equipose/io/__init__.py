@@ -17,8 +17,6 @@ from ._napari import (
     napari_write_image,
     napari_write_points,
 )
-from ._object_layers import object_layers, read_record
-from ._napari import napari_get_reader, napari_write_image, napari_write_points
 from ._object_layers import BY_HAND as BY_HAND_COLUMN
 from ._object_layers import ID as ROW_ID
 from ._object_layers import (
