@@ -4,10 +4,12 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..geometry import InputError
 from ..inference import Picks
+from ..io import object_colors
 
 
 def load_napari() -> Any:
@@ -42,15 +44,13 @@ def layers_of(
     features = {"rotation": degrees, "score": picks.score}
     features |= {f"content_{i}": column for i, column in enumerate(picks.content.T)}
     shared: dict[str, Any] = {"metadata": metadata, "features": features}
-    points = {"name": f"{name}: objects", "size": 6, "face_color": "rotation", **shared}
-    points |= {"face_colormap": "hsv", "face_contrast_limits": (-180, 180)}
+    colors = object_colors(pd.DataFrame(features), "rotation")
+    points = {"name": f"{name}: objects", "size": 6, "face_color": colors, **shared}
     vectors = {
         "name": f"{name}: rotations",
-        "edge_color": "rotation",
-        "edge_colormap": "hsv",
+        "edge_color": colors,
         "vector_style": "arrow",
         "edge_width": 2,
-        "edge_contrast_limits": (-180, 180),
         **shared,
     }
     return [

@@ -144,7 +144,9 @@ class LatentWidget(PartsPanel, LoadsModels):
     def _colour(self) -> None:
         rgb, legend = self._coloured()
         self.plot.set_colours(rgb)
-        self.colours.legend.show_legend(legend)
+        layer = self.state.layer
+        about = {} if layer is None else record_of(layer)
+        self.colours.show_legend(legend, float(about.get("arrow_offset") or 0.0))
 
     def _coloured(self) -> tuple[NDArray[np.uint8], Legend]:
         layer = self.state.layer

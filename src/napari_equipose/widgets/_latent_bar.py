@@ -6,8 +6,9 @@ import pandas as pd
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QWidget
 
+from ._color_wheel import ColorWheel
 from ._forms import Choice, named, press_with
-from ._latent_colours import LegendBar
+from ._latent_colours import Legend, LegendBar
 from ._latent_state import LatentState
 
 _NAME = "equipose.latent."
@@ -114,6 +115,13 @@ class ColourChoice(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.choice, 2)
         layout.addWidget(self.legend, 3)
+        self.wheel = named(
+            ColorWheel(),
+            f"{_NAME}wheel",
+            "The color of objects whose arrows point in each direction.",
+        )
+        self.wheel.hide()
+        layout.addWidget(self.wheel)
         self.choice.activated.connect(lambda: self.picked.emit())
 
     def offer(self, features: pd.DataFrame, anew: bool) -> None:
@@ -127,6 +135,14 @@ class ColourChoice(QWidget):
         for name in names:
             self.choice.addItem(name, name)
         self.choice.value = before
+
+    def show_legend(self, legend: Legend, offset: float) -> None:
+        """Say what colors stand for; of angles by a wheel, turned by ``offset`` degrees."""
+        self.legend.show_legend(legend)
+        cyclic = legend.fold is not None
+        self.legend.setVisible(not cyclic)
+        self.wheel.setVisible(cyclic)
+        self.wheel.show_angles(legend.fold or 1, offset)
 
     @property
     def value(self) -> Any:

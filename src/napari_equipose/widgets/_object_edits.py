@@ -222,7 +222,7 @@ class ObjectEdits:
             if len(own) == 1 and not recolor:
                 colors = np.repeat(own, len(of), 0)
             new = new.having(edge_color=colors)
-        if not _same(rows_of(arrows), new):
+        if not rows_of(arrows).equals(new):
             set_rows(arrows, new)
 
     # What a person, or another plugin, does to the layer
@@ -383,15 +383,6 @@ class ObjectEdits:
 
 def _title(verb: str, n: int) -> str:
     return f"{verb} {n} object{'s' if n != 1 else ''}"
-
-
-def _same(first: Rows, second: Rows) -> bool:
-    return (
-        np.array_equal(first.data, second.data)
-        and first.features.equals(second.features)
-        and first.columns.keys() == second.columns.keys()
-        and all(np.array_equal(first.columns[name], second.columns[name]) for name in first.columns)
-    )
 
 
 def _same_objects(first: pd.DataFrame, second: pd.DataFrame) -> bool:

@@ -58,6 +58,15 @@ class Rows:
         )
         return both.take(order)
 
+    def equals(self, other: "Rows") -> bool:
+        """Whether all is the same."""
+        return (
+            np.array_equal(self.data, other.data)
+            and self.features.equals(other.features)
+            and self.columns.keys() == other.columns.keys()
+            and all(np.array_equal(self.columns[k], other.columns[k]) for k in self.columns)
+        )
+
     def having(self, **columns: Any) -> "Rows":
         """Return them with other features, or other columns."""
         features = columns.pop("features", self.features)
