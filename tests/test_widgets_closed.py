@@ -1,12 +1,14 @@
 """Docks and windows that are closed while a job goes on. Needs a screen, real or virtual (Xvfb)."""
 
 import os
+import re
 from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QMainWindow, QWidget
 from tiny import typed
 
@@ -188,12 +190,12 @@ def test_plots_take_the_colors_of_the_theme(make_napari_viewer, qtbot) -> None:
 
         def colors(item=item) -> list[Any]:
             axes = [item.getAxis(side).textPen().color() for side in ("left", "bottom")]
-            return [*axes, item.legend.labelTextColor()]
+            written = [label.item.toHtml() for _, label in item.legend.items]
+            names = [re.findall(r"color:(#\w{6})", html)[-1] for html in written]
+            return [*axes, *map(QColor, names)]
 
         qtbot.waitUntil(
-            lambda colors=colors, inks=inks: all(
-                color is not None and color.lightness() in inks for color in colors()
-            ),
+            lambda colors=colors, inks=inks: all(c.lightness() in inks for c in colors()),
             timeout=10_000,
         )
 

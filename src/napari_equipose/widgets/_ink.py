@@ -44,3 +44,5 @@ class InkedPlot(pg.PlotWidget):
             item.getAxis(side).setTextPen(ink)
         if item.legend is not None:
             item.legend.setLabelTextColor(ink)
+            for _, label in item.legend.items:
+                label.setText(label.text)  # which is not written anew by itself
