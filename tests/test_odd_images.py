@@ -205,6 +205,16 @@ def test_one_volume_is_a_stack_of_one(tmp_path: Path) -> None:
     assert (stack.images.shape, stack.axes) == ((1, *VOLUME.shape), "nzyx")
 
 
+def test_image_or_volume_in_a_stack_of_one_is_that(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", VOLUME[None])
+    np.testing.assert_array_equal(read_volume(tmp_path / "v.npy").data, VOLUME)
+    assert read_stack(tmp_path / "v.npy").axes == "nzyx"
+    np.save(tmp_path / "c.npy", np.zeros((1, 24, 32, 3), np.uint8))
+    assert read_large_image(tmp_path / "c.npy").axes == "yxc"
+    zarr.save_array(tmp_path / "a.zarr", PLANE[None, None, None])
+    np.testing.assert_array_equal(read_large_image(tmp_path / "a.zarr").data, PLANE)
+
+
 def test_stack_with_one_channel_is_grey(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VOLUME[..., None])
     np.save(tmp_path / "b.npy", VOLUME[:, None])

@@ -176,6 +176,8 @@ def _unnamed(path: Path, data: NDArray[Any]) -> ImageFile:
     """Name the axes of an array that comes without names."""
     if data.ndim > 2 and data.shape[-1] == 1:  # one channel, which says nothing
         data = data[..., 0]
+    while data.ndim > 4 and len(data) == 1:
+        data = data[0]
     if data.ndim == 4 and data.shape[1] == 1:
         data = data[:, 0]
     if data.ndim == 3 and len(data) == 1:

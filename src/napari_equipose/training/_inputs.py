@@ -50,7 +50,7 @@ def read_large_image(path: str | Path) -> ImageFile:
     InputError
         If the file holds something else.
     """
-    image = read_image(path)
+    image = _only_one(read_image(path))
     if image.axes == "zyx" and image.data.shape[2] == 3:  # colour that is not of 8 bits
         image = image._replace(axes="yxc")
     if image.axes not in ("yx", "yxc") or (image.axes == "yxc" and image.data.shape[2] != 3):
@@ -62,6 +62,13 @@ def read_large_image(path: str | Path) -> ImageFile:
     return image
 
 
+def _only_one(image: ImageFile) -> ImageFile:
+    """Take the image out of a stack of one."""
+    if image.axes.startswith("n") and len(image.data) == 1:
+        return image._replace(data=image.data[0], axes=image.axes[1:])
+    return image
+
+
 def read_volume(path: str | Path) -> ImageFile:
     """Read one volume (z, y, x), such as a tomogram.
 
@@ -70,7 +77,7 @@ def read_volume(path: str | Path) -> ImageFile:
     InputError
         If the file holds something else.
     """
-    image = read_image(path)
+    image = _only_one(read_image(path))
     if image.axes == "nyx":  # planes that are not named, or an MRC file that says it wrongly
         image = image._replace(axes="zyx", spacing=None)  # z is not known
     if image.axes != "zyx":
