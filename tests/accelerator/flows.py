@@ -126,6 +126,7 @@ def drawing(name: str, device: str, folder: Path) -> Results:
     model, recipe = own(name), RECIPES[name]
     stack = boxes(recipe.n, recipe.dimensions, recipe.colored)
     found = finish(encode(model, stack, device=device))
+    model = model.on(torch.device(device))
     results = {
         "content": draw_content(model, found.content),
         "path": finish(draw_path(model, found.content[:3], 5)),
@@ -168,6 +169,30 @@ def evaluating(name: str, device: str, folder: Path) -> Results:
     if not RECIPES[name].targets:  # whose bound would need them
         numbers["bound"] = elbo_per_pixel(model, images)
     return {key: np.array(value) for key, value in numbers.items()}
+
+
+def sharing(name: str, device: str, folder: Path) -> Results:
+    """Let two jobs on two devices, and a panel that draws, share a model: a step each in turn."""
+    model, recipe = own(name), RECIPES[name]
+    stack = boxes(recipe.n, recipe.dimensions, recipe.colored)
+    of_which = {"device": device, "other": "cpu"}
+    jobs = {key: encode(model, stack, device=on, batch_size=2) for key, on in of_which.items()}
+    k = model.model.config.content_dim
+    content = np.zeros((1, k + (model.model.config.categories if recipe.kind == "mce-vae" else 0)))
+    results: Results = {}
+    while jobs:
+        for key, job in list(jobs.items()):
+            try:
+                next(job)
+            except StopIteration as done:
+                results |= {f"{key} {field}": getattr(done.value, field) for field in _POSES}
+                del jobs[key]
+            results["drawn"] = draw_content(model, content)
+    assert next(model.model.parameters()).device.type == "cpu", "the model was moved"
+    return results
+
+
+_POSES = ("rotation", "translation", "score", "content")
 
 
 # Flows of large images and volumes
@@ -284,7 +309,7 @@ def kinds_of(name: str) -> tuple[str, ...]:
 
     What resumes, draws or aligns does no operation that training, encoding and evaluating don't.
     """
-    return ("cuda",) if name.split()[0] in ("resume", "draw", "align") else ("cuda", "mps")
+    return ("cuda",) if name.split()[0] in ("resume", "draw", "align", "share") else ("cuda", "mps")
 
 
 def flows() -> dict[str, Flow]:
@@ -298,6 +323,7 @@ def flows() -> dict[str, Flow]:
         if recipe.kind not in ("vae", "beta-vae"):
             every[f"align {name}"] = partial(aligning, name)
         if name in _RESUMED:
+            every[f"share {name}"] = partial(sharing, name)
             every[f"resume {name}"] = partial(resuming, recipe)
     return every | {
         "train large image": large_image,

@@ -186,10 +186,10 @@ def _propose(
     saved: SavedModel, volumes: ClassVolumes, device: str
 ) -> Generator[Progress, None, Poses3D]:
     """Poses (n, h) that a model holds for possible, the likeliest first."""
-    propose = getattr(saved.model, "propose", None)
+    target, n = choose_device(device), len(volumes.half)
+    propose = getattr(saved.on(target).model, "propose", None)
     if propose is None or saved.record.get("structures"):  # then they were searched for
         return volumes.poses
-    target, n = choose_device(device), len(volumes.half)
     parts = []
     for first in range(0, n, _BATCH):
         raw = np.stack([volumes.stack[row] for row in range(first, min(first + _BATCH, n))])

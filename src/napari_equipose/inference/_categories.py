@@ -36,13 +36,13 @@ def find_categories(saved: SavedModel, boxes: Tensor, device: str = "auto") -> N
     target, k = choose_device(device), model.config.categories
     if len(boxes) < k:
         return
-    model.to(target)
+    there: Any = saved.on(target).model
     parts = boxes[:_MOST_BOXES].split(_BATCH)
-    found = torch.cat([model.infer(part.to(target)).content[:, -k:] for part in parts])
+    found = torch.cat([there.infer(part.to(target)).content[:, -k:] for part in parts])
     label = torch.from_numpy(cluster(found.cpu().numpy(), k)).to(target)
     centres = torch.stack([found[label == name].mean(0) for name in range(k)])
     std = (found - centres[label]).square().mean().sqrt()
-    model.set_categories(centres, max(float(std), 1e-3))
+    model.set_categories(centres.to(next(model.parameters()).device), max(float(std), 1e-3))
 
 
 def categories_of(saved: SavedModel, content: ArrayLike) -> NDArray[np.int64]:

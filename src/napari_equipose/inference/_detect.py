@@ -19,6 +19,8 @@ from ._refine import Templates
 
 USUAL_THRESHOLD = 0.2
 _LEAST_TILE = 16
+_TILES_AT_ONCE = 256
+"""Boxes of so many tiles' pixels are fitted at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +167,10 @@ def _search(
     threshold: float,
     tile_size: int,
 ) -> Generator[Progress, None, tuple["Objects", Explanation]]:
-    model = saved.model
-    assert isinstance(model, torch.nn.Module)
-    model.to(pixels.device)
-    size = model.config.canonical_size
+    saved = saved.on(pixels.device)
+    size = saved.model.config.canonical_size
     min_distance = config.min_distance or size / 8
-    explanation = Explanation(pixels, size)
+    explanation = Explanation(pixels, size, _TILES_AT_ONCE * tile_size**2)
     found: Objects | None = None
     for round_ in range(config.rounds):
         seen = explanation.residual[None, :, explanation.pad :, explanation.pad :]

@@ -1,6 +1,6 @@
 """Poses and content of a stack of boxes, of images or of volumes."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +8,19 @@ import torch
 from numpy.typing import NDArray
 
 from ..geometry import InputError, Poses, check_array, check_type
-from ..models import SavedModel, can_pick, choose_device
+from ..models import (
+    OutOfMemory,
+    SavedModel,
+    can_pick,
+    choose_device,
+    free_memory,
+    is_out_of_memory,
+)
 from ._drawn_pictures import DrawnPictures
 from ._drawn_structures import DrawnStructures
 from ._fit_in_box import fit_in_box
 from ._fit_to_model import check_kind_of_boxes
-from ._progress import Progress
+from ._progress import Notice, Progress, finish
 from ._refine import decode_templates, refine_poses
 
 
@@ -47,7 +54,7 @@ def encode(
     refine: bool = True,
     device: str = "auto",
     batch_size: int | None = None,
-) -> Generator[Progress, None, Encoding]:
+) -> Generator[Progress | Notice, None, Encoding]:
     """Infer pose and content of every box of a stack.
 
     Parameters
@@ -70,6 +77,8 @@ def encode(
     ------
     Progress
         After each batch.
+    Notice
+        Where memory runs out the work goes on with smaller batches, and this says so.
 
     Returns
     -------
@@ -79,6 +88,15 @@ def encode(
     ------
     InputError
         If the boxes do not fit the model.
+    OutOfMemory
+        If memory runs out with a single box.
+
+    Notes
+    -----
+    Weights and images are float32 on every device. On CUDA, PyTorch lets convolutions multiply in
+    TF32, with 10 bits after the point, unless ``torch.backends.cudnn.allow_tf32`` is False: then
+    scores and content are those of the CPU within a thousandth. That switch is of the whole
+    process, so it is left to those whose process it is. Poses are refined without convolutions.
     """
     check_boxes(saved, stack)
     choose_device(device)
@@ -107,25 +125,54 @@ def _encode(
     refine: bool,
     device: str,
     batch_size: int | None,
-) -> Generator[Progress, None, Encoding]:
+) -> Generator[Progress | Notice, None, Encoding]:
     config, volumes = saved.model.config, 3 in saved.model.capabilities.dimensions
     target = choose_device(device)
-    assert isinstance(saved.model, torch.nn.Module)
-    saved.model.to(target)
-    batch_size = batch_size or (8 if volumes else 100)
+    saved = saved.on(target)
     structures: DrawnStructures | DrawnPictures | None = None
     if refine and not can_pick(saved.model):
         structures = (DrawnStructures if volumes else DrawnPictures).of(saved)
     sides = (config.box_size,) * (3 if volumes else 2)
-    parts: list[Encoding] = []
-    for first in range(0, len(stack), batch_size):
-        raw = np.asarray(stack[first : first + batch_size])
+
+    def encoded(rows: slice) -> Encoding:
+        raw = np.asarray(stack[rows])
         if config.channels == 3:
             raw = np.moveaxis(raw, -1, 1)
         images = torch.from_numpy(saved.normalisation.of_stack(raw)).to(target)
         images = images.reshape(len(images), config.channels, *sides)
-        parts.append(_encode_batch(saved, images, refine, structures))
-        yield Progress(first + len(raw), len(stack), "encoding")
+        return _encode_batch(saved, images, refine, structures)
+
+    return (
+        yield from _in_batches(encoded, len(stack), target, batch_size or (8 if volumes else 100))
+    )
+
+
+def _in_batches(
+    encoded: Callable[[slice], Encoding], n: int, target: torch.device, batch_size: int
+) -> Generator[Progress | Notice, None, Encoding]:
+    """Encode ``n`` boxes, as many at a time as memory holds."""
+    parts: list[Encoding] = []
+    first = 0
+    while first < n:
+        last = min(first + batch_size, n)
+        try:
+            parts.append(encoded(slice(first, last)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            first = last
+            yield Progress(first, n, "encoding")
+            continue
+        # The error is gone here, and with it the frames that held its tensors.
+        free_memory(target)
+        if batch_size == 1:
+            raise OutOfMemory(
+                f"the memory of {target} does not hold the work on a single box: try the device "
+                "cpu."
+            )
+        batch_size = (min(batch_size, n) + 1) // 2
+        yield Notice(f"memory of {target} ran out: going on with {batch_size} boxes at a time")
     whole: list[Any] = [
         None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)
     ]
@@ -146,10 +193,13 @@ def least_score(saved: SavedModel, boxes: torch.Tensor, device: str = "auto") ->
     float
         Four fifths of the first percentile, and at least 0.02.
     """
-    assert isinstance(saved.model, torch.nn.Module)
-    saved.model.to(choose_device(device))
-    few = boxes[:500].to(choose_device(device)).split(100)
-    scores = np.concatenate([_encode_batch(saved, part, refine=True).score for part in few])
+    target = choose_device(device)
+    saved, few = saved.on(target), boxes[:500]
+
+    def encoded(rows: slice) -> Encoding:
+        return _encode_batch(saved, few[rows].to(target), refine=True)
+
+    scores = finish(_in_batches(encoded, len(few), target, 100)).score
     return max(float(0.8 * np.percentile(scores, 1)), 0.02)
 
 

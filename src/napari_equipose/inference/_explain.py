@@ -26,12 +26,16 @@ class Explanation:
         Normalised.
     size : int
         Side of the canonical frame in pixels.
+    pixels_at_once : int
+        Of the boxes that objects are fitted to at a time; bounds the memory of a fit, which holds
+        some twenty times as many numbers.
     """
 
-    def __init__(self, image: Tensor, size: int) -> None:
+    def __init__(self, image: Tensor, size: int, pixels_at_once: int = 2**22) -> None:
         self.side = size + 2 * _MARGIN + (size % 2 == 0)
         self.pad = self.side
         padded = torch.nn.functional.pad(image[0], (self.pad,) * 4)
+        self.rows = max(pixels_at_once // (len(padded) * self.side**2), 1)
         self.image = padded
         self.residual = padded.clone()
 
@@ -67,6 +71,24 @@ class Explanation:
         Templates
             Scaled to the contrast that fits.
         """
+        parts = []
+        for first in range(0, max(len(position), 1), self.rows):
+            few = slice(first, first + self.rows)
+            part = None if own is None else own[few]
+            chosen = templates.select(few)
+            parts.append(self._refine(position[few], rotation[few], chosen, part, steps))
+        position, rotation, score, contrast = map(torch.cat, zip(*parts, strict=True))
+        return position, rotation, score, templates.scaled(contrast)
+
+    def _refine(
+        self,
+        position: Tensor,
+        rotation: Tensor,
+        templates: Templates,
+        own: Tensor | None,
+        steps: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fit so many objects as memory holds; the last is the contrast of each."""
         boxes, corner = self.boxes(position, self.residual)
         if own is not None:
             boxes = boxes + own
@@ -80,7 +102,7 @@ class Explanation:
             for pixels in (boxes, self.boxes(position, self.image)[0])
         )
         score = score * (left / whole.clamp(min=1e-9)).clamp(max=1)
-        return poses.translation + middle, poses.rotation, score, templates.scaled(contrast)
+        return poses.translation + middle, poses.rotation, score, contrast
 
     def draw(self, position: Tensor, rotation: Tensor, templates: Templates) -> tuple[Tensor, ...]:
         """Draw objects: pictures and weights (n, ...), and the corners of their boxes."""

@@ -52,10 +52,11 @@ def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed
     seed : int
         Of the choice of boxes and of typical contents.
     """
-    model: Any = saved.model
+    own: Any = saved.model
+    own.set_frames(None)
     target = choose_device(device)
-    model.to(target)
-    model.set_frames(None)
+    saved = saved.on(target)
+    model: Any = saved.model
     order = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(seed))
     some = boxes[order[:_MOST_IMAGES].sort().values].to(target)
     found = [model.infer(part) for part in some.split(100)]
@@ -73,7 +74,8 @@ def agree_on_frames(saved: SavedModel, boxes: Tensor, device: str = "auto", seed
     fit, angle = laid_on(_blurred(centred), _blurred(pictures))
     counts = np.bincount(groups.labels_, minlength=len(typical))
     rotation = synchronise(fit, angle, groups.cluster_centers_, counts)
-    model.set_frames(typical, torch.from_numpy(rotation).to(content))
+    where = next(own.parameters()).device
+    own.set_frames(typical.to(where), torch.from_numpy(rotation).to(where))
 
 
 def _blurred(pictures: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Templates(NamedTuple):
         """Return them of another contrast, scaled by ``factor`` (n, 1, 1, 1)."""
         return self._replace(pictures=self.pictures * factor, factor=self.factor * factor)
 
-    def select(self, rows: Tensor) -> "Templates":
+    def select(self, rows: Tensor | slice) -> "Templates":
         """Return those of some rows."""
         return Templates(*(column[rows] for column in self))
 

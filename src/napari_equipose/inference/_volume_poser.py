@@ -69,10 +69,9 @@ class Poser:
     """
 
     def __init__(self, saved: SavedModel, device: str, wedge: MissingWedge | None = None) -> None:
-        self.saved, self.model = saved, saved.model
         self.device = choose_device(device)
-        assert isinstance(self.model, torch.nn.Module)
-        self.model.to(self.device)
+        self.saved = saved.on(self.device)
+        self.model: Any = self.saved.model
         config = self.model.config
         self.wedge: MissingWedge | None = wedge or missing_wedge(config)
         self.size: int = config.box_size

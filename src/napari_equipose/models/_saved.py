@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from math import isfinite
 from pathlib import Path
+from threading import Lock
 from typing import Any, get_args, get_type_hints
 
 import torch
@@ -36,6 +39,33 @@ class SavedModel:
     """How it was trained and on what; plain JSON."""
     digest: str = ""
     """First 16 hexadecimal digits of the SHA-256 of the weights and configuration."""
+    _copies: "_Copies" = field(
+        default_factory=lambda: _Copies(), init=False, repr=False, compare=False
+    )
+
+    def on(self, device: torch.device) -> "SavedModel":
+        """Give the model on a device, and leave this one where it is.
+
+        Whoever else uses this one, in another thread or between the steps of a job, finds it where
+        it was. Use what is returned at once, and change nothing in it.
+
+        Returns
+        -------
+        SavedModel
+            This one if it is there already; else a copy, which is made once and again when the
+            weights of this one have changed.
+        """
+        assert isinstance(self.model, torch.nn.Module)
+        there = torch.empty(0, device=device).device  # "cuda" is the current one of several
+        if all(tensor.device == there for tensor in _tensors(self.model)):
+            return self
+        state = tuple((id(tensor), tensor._version) for tensor in _tensors(self.model))
+        with self._copies.lock:
+            known, copy = self._copies.of.get(there, ((), None))
+            if copy is None or known != state:
+                copy = replace(self, model=deepcopy(self.model).to(there))
+                self._copies.of[there] = state, copy
+        return copy
 
     @property
     def pixel_size(self) -> float | None:
@@ -49,6 +79,18 @@ class SavedModel:
         config = self.model.config
         sides = (config.box_size,) * (3 if 3 in self.model.capabilities.dimensions else 2)
         return (*sides, config.channels) if config.channels > 1 else sides
+
+
+class _Copies:
+    """Copies of a model on other devices, with the state of the weights that they are of."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.of: dict[torch.device, tuple[tuple[Any, ...], SavedModel | None]] = {}
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    return chain(model.parameters(), model.buffers())
 
 
 def build_model(kind: str, config: dict[str, Any]) -> Model:

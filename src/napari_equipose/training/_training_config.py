@@ -46,7 +46,9 @@ class TrainingConfig:
     """Gradients of a larger norm are scaled down to it."""
     bfloat16: bool = False
     """Multiply the matrices of the networks in bfloat16 where the processor does so by itself: in
-    about half the time. The weights, and all inference, are float32 as ever."""
+    about half the time. The weights, and all inference, are float32 as ever; on CUDA, PyTorch's
+    convolutions round what they multiply to TF32 unless it is told otherwise, see
+    `inference.encode`."""
     seed: int = 0
 
     def __post_init__(self) -> None:
