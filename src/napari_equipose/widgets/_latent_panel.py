@@ -5,7 +5,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QWidget
 
-from ..inference import Progress
+from ..inference import Notice, Progress
 from ..models import choose_device
 from ._panel import Panel
 from ._preferences import read_preferences
@@ -85,6 +85,8 @@ class PartsPanel(Panel):
         if isinstance(report, Progress):
             done = report.done / max(report.total, 1)
             self.show_progress(done, f"{report.message.capitalize()} …")
+        elif isinstance(report, Notice):
+            self.show_progress(0, f"{report.message.capitalize()} …")
         elif self._show is not None:
             self._show(report)
 
