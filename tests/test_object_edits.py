@@ -18,6 +18,8 @@ from napari_equipose.io import read_table
 from napari_equipose.models import Normalisation, TargetVAE, save_model
 from napari_equipose.widgets import _detect_order, _object_rows
 from napari_equipose.widgets._detect_job import Found
+from napari_equipose.widgets._detect_result import DetectResult
+from napari_equipose.widgets._model_choice import ModelChoice
 from napari_equipose.widgets._models import ShelvedModel, shelf
 from napari_equipose.widgets._object_edits import Exchange, edits_of, show_from
 from napari_equipose.widgets._object_keeper import _keepers, watch_objects
@@ -465,3 +467,42 @@ def test_detect_edit_slide_undo_save_and_reopen(
     latent = viewer.window.add_plugin_dock_widget("napari-equipose", "Latent space")[1]
     assert latent.state.layer is again and latent.source.model_name == shelved.name
     assert len(latent.map.coordinates) == N + 1
+
+
+def test_the_slider_is_that_of_the_result_that_is_selected(viewer, qtbot) -> None:
+    form = DetectResult(viewer)
+    qtbot.addWidget(form)
+    assert form.points is None and not form.threshold.isEnabled()
+    first, first_arrows = objects(viewer)
+    second, second_arrows = objects(viewer)
+    third = viewer.add_points([[0, 0], [1, 1]], features={"score": [0.2, 0.8]}, name="others")
+    for layer, least, of in (
+        (first, 0.5, first),
+        (second_arrows, 0.7, second),
+        (third, 0.3, third),
+    ):
+        viewer.layers.selection.active = layer
+        assert form.points is of
+        form.threshold.setValue(least)
+    assert [int(layer.shown.sum()) for layer in (first, second, third)] == [15, 9, 1]
+    assert (len(first_arrows.data), len(second_arrows.data)) == (15, 9)
+    viewer.layers.selection.active = first
+    assert form.threshold.value() == 0.5 and form.count.text() == "15 of 30 objects"
+    first.remove([0, 1])
+    assert form.count.text().endswith("of 28 objects") and form.undo.isEnabled()
+    form.undo.click()
+    assert form.count.text() == "15 of 30 objects"
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    assert form.points is None and form.count.text() == ""
+    form.detach()
+
+
+def test_the_model_that_is_chosen_stays_when_another_is_made(qtbot, home) -> None:
+    choice = ModelChoice(lambda facts: "")
+    qtbot.addWidget(choice)
+    names = [knowing_nothing(home / "a.safetensors").name]
+    assert choice.value == "a"
+    names.append(knowing_nothing(home / "b.safetensors").name)
+    assert choice.value == "a" and choice.count() == len(names)
+    choice.detach()

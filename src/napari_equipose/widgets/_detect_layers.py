@@ -54,7 +54,7 @@ class FoundLayers(ObjectLayers):
             "arrow_offset": float(np.degrees(found.axis)) if along else 0.0,
             "arrow_length": 0.5 * size,
             "arrow_width": max(size / 12, 1.0),
-            "point_size": size / 5,
+            "point_size": size / 8,  # hides little of the arrow
             "color": "rotation",
             "fold": found.fold,
         }

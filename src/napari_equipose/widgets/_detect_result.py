@@ -165,7 +165,7 @@ class DetectResult(Form):
     def _arrange(self) -> None:
         self.add("Objects", self.objects)
         fields = [self.add("Scores", self.scores), self.add("Least score", self.threshold)]
-        fields.append(self.add("Shown", self.count, self.undo, self.save))
+        fields += [self.add("Shown", self.count, self.undo), self.add("", self.save)]
         fields.append(self.add("Color by", self.color, self.wheel))
         self._ends_row = self.add("Arrows", self.ends)
         self._fields = (*fields, self._ends_row)
