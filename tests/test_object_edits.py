@@ -124,6 +124,11 @@ def test_what_is_drawn_is_what_the_layers_say(make_napari_viewer) -> None:
     assert (drawn(viewer) != whole).any()
     edits_of(points).color_by("rotation")
     assert_drawn_as_it_is(whole)
+    arrows.edge_color = "rotation"  # by napari's own colors
+    whole = drawn(viewer)
+    show_from(points, 0.9)
+    show_from(points, 0.0)
+    assert_drawn_as_it_is(whole)
 
 
 @NEEDS_A_SCREEN

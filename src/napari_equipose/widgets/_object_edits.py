@@ -285,7 +285,7 @@ class ObjectEdits:
             features = with_identity(features)
             features.loc[new, BY_HAND_COLUMN] = True
         sizes, usual = rows.columns["size"].copy(), self._usual_size(points, new)
-        if record_of(points) and title == "Add" or sizes[new].max() < usual / 100:
+        if (record_of(points) and title == "Add") or sizes[new].max() < usual / 100:
             sizes[new] = usual  # napari takes that of what was selected last, or its own
         shown = rows.columns["shown"].copy()
         shown[new] = True
