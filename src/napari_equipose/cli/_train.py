@@ -31,7 +31,10 @@ def train(
     box_size: Annotated[
         int | None,
         typer.Option(
-            min=8, help="Find objects in large images or tomograms, in boxes of so many pixels."
+            min=8,
+            help="Find objects in large images or tomograms, in boxes of so many pixels: a square "
+            "that holds one object with a little room. A model of images then has boxes a "
+            "quarter larger: 40 pixels for 32.",
         ),
     ] = None,
     polarity: Annotated[
@@ -59,7 +62,8 @@ def train(
             "--model",
             metavar="KIND",
             help="target-vae (as usual), harmony, spatial-vae, mce-vae, vae or beta-vae; or one "
-            "that another package adds. docs/models.md says which is for what.",
+            "that another package adds. The page on models of the manual (docs/models.md, F1 in "
+            "napari) says which is for what, and which boxes each takes.",
         ),
     ] = None,
     preset: Annotated[
