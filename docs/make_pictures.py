@@ -60,7 +60,7 @@ def first_objects(minutes: float | None) -> None:
         train.settings.minutes.setValue(minutes)
     wait(seconds=2)
 
-    # A line in a layer of its own stays for the picture; the one that Draw adds goes when it is drawn.
+    # A line in a layer of its own stays for the picture; the one that Draw adds goes by itself.
     line = {"shape_type": "line", "edge_color": "orange", "edge_width": 2, "name": "one object"}
     shapes = viewer.add_shapes([np.array([[137.5, 161], [142.1, 184]])], **line)
     click(train, "equipose.train.draw_box")
