@@ -65,7 +65,6 @@ _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 _WAITING = {
     *("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "bincount"),
     *("_unique2", "unique_dim", "unique_consecutive", "histc", "_linalg_check_errors"),
-    *("linalg_solve_ex", "_linalg_solve_ex", "linalg_inv_ex", "linalg_cholesky_ex"),
     *("_linalg_svd", "_linalg_eigh", "linalg_eig", "linalg_lstsq", "linalg_matrix_exp"),
 }
 _NOT_ON_MPS = {"linalg_matrix_exp", "linalg_eig", "_linalg_eigh", "linalg_lstsq", "geqrf"}

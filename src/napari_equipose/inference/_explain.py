@@ -42,12 +42,16 @@ class Explanation:
     def boxes(self, position: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Cut boxes of ``source`` around positions; return them and the pixels they start at."""
         corner = torch.floor(position + 0.5).long() - self.side // 2 + self.pad
-        limit = torch.tensor(source.shape[-2:], device=corner.device) - self.side
-        corner = torch.minimum(corner.clamp(min=0), limit)
-        grid = torch.arange(self.side, device=corner.device)
-        y = corner[:, 0, None, None] + grid[:, None]
-        x = corner[:, 1, None, None] + grid
+        limits = [side - self.side for side in source.shape[-2:]]
+        sides = [c.clamp(0, limit) for c, limit in zip(corner.unbind(1), limits, strict=True)]
+        corner = torch.stack(sides, 1)
+        y, x = self._pixels(corner)
         return source[:, y, x].transpose(0, 1), corner
+
+    def _pixels(self, corner: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (n, side, 1) and columns (n, 1, side) of the boxes that start at corners."""
+        grid = torch.arange(self.side, device=corner.device)
+        return corner[:, 0, None, None] + grid[:, None], corner[:, 1, None, None] + grid
 
     def refine(
         self,
@@ -119,8 +123,9 @@ class Explanation:
         """Set ``residual`` to the image without these objects."""
         pictures, _, corner = self.draw(position, rotation, templates)
         self.residual = self.image.clone()
-        for picture, (y, x) in zip(pictures, corner.tolist(), strict=True):
-            self.residual[:, y : y + self.side, x : x + self.side] -= picture
+        # On the CPU in the order of the objects, so to the bit as one by one.
+        last = self.residual.movedim(0, -1)
+        last.index_put_(self._pixels(corner), -pictures.movedim(1, -1), accumulate=True)
 
     def score(self, position: Tensor, rotation: Tensor, templates: Templates) -> Tensor:
         """Part of the power of its pixels that each object explains and no other does, (n,).

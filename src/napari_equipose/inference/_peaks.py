@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator
 from functools import reduce
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -130,7 +129,7 @@ def _read(
 
 def _cut(image: Tensor, corners: Tensor, size: int) -> Tensor:
     """Boxes (n, channels, size, size) of an image (1, channels, y, x) at their top left corners."""
-    grid = np.arange(size)
-    y = corners[:, 0].cpu().numpy()[:, None, None] + grid[:, None]
-    x = corners[:, 1].cpu().numpy()[:, None, None] + grid
+    grid = torch.arange(size, device=corners.device)
+    y = corners[:, 0, None, None] + grid[:, None]
+    x = corners[:, 1, None, None] + grid
     return image[0][:, y, x].transpose(0, 1)

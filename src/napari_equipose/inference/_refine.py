@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from ..geometry import Poses, apply_poses, smooth_disc_mask, wrap_angle
+from ..geometry import Poses, apply_poses, constant, numbers_like, smooth_disc_mask, wrap_angle
 from ..models import SavedModel
 
 _TURN_STEP, _SHIFT_STEP = 0.03, 0.5
@@ -51,15 +51,25 @@ class Templates(NamedTuple):
         return Templates(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
 
+def _disc(size: int) -> Tensor:
+    return smooth_disc_mask(size, edge=2.0)
+
+
+def _ring(size: int) -> Tensor:
+    """Pixels, by number, where the disc falls."""
+    mask = _disc(size).flatten()
+    return ((mask > 0) & (mask < 1)).nonzero()[:, 0]
+
+
 @torch.no_grad()
 def decode_templates(saved: SavedModel, content: Tensor, batch: int = 256) -> Templates:
     """Draw each content (n, content_dim) at rest, in the canonical frame of the model."""
     model = saved.model
     size = model.config.canonical_size
-    mask = smooth_disc_mask(size, edge=2.0).to(content)
-    ring = (mask > 0) & (mask < 1)
+    mask = constant(_disc, size, like=content)
+    ring = constant(_ring, size, like=content, dtype=torch.int64)
     drawn = torch.cat([model.generate(part, None, size) for part in content.split(batch)])
-    level = drawn[:, :, ring].median(-1).values[..., None, None]
+    level = drawn.flatten(2)[:, :, ring].median(-1).values[..., None, None]
     pictures = (drawn - level) * mask
     side = {None: 0.0, "dark": -1.0, "bright": 1.0}[saved.normalisation.polarity]
     if side:
@@ -140,7 +150,9 @@ def refine_poses(
         normal = slopes @ slopes.mT
         diagonal = normal.diagonal(dim1=1, dim2=2)
         ridge = torch.diag_embed(diagonal * damping[:, None] + 1e-6)
-        step = torch.linalg.solve(normal + ridge, slopes @ residual).squeeze(-1)
+        # Unlike `solve` it checks nothing, for which the host would wait; what it can't solve is
+        # no number, and no better.
+        step = torch.linalg.solve_ex(normal + ridge, slopes @ residual).result.squeeze(-1)
         new_turn = turn + step[:, 0].clamp(-_MOST_TURN, _MOST_TURN)
         new_shift = shift + step[:, 1:].clamp(-_MOST_SHIFT, _MOST_SHIFT)
         # An object that has left its neighbourhood is another object.
@@ -184,10 +196,9 @@ def _slopes(pictures: Tensor, poses: Poses, shape: torch.Size) -> Tensor:
     """Central differences of the drawn pictures by rotation, y and x: (n, 3, pixels)."""
     turn, shift = poses
     columns = []
-    for axis, h in ((0, _TURN_STEP), (1, _SHIFT_STEP), (2, _SHIFT_STEP)):
-        delta = torch.zeros(3).to(turn)
-        delta[axis] = h
-        plus = apply_poses(pictures, Poses(turn + delta[0], shift + delta[1:]), shape)
-        minus = apply_poses(pictures, Poses(turn - delta[0], shift - delta[1:]), shape)
+    for dturn, dy, dx in ((_TURN_STEP, 0.0, 0.0), (0.0, _SHIFT_STEP, 0.0), (0.0, 0.0, _SHIFT_STEP)):
+        delta, h = numbers_like((dy, dx), shift), dturn + dy + dx
+        plus = apply_poses(pictures, Poses(turn + dturn, shift + delta), shape)
+        minus = apply_poses(pictures, Poses(turn - dturn, shift - delta), shape)
         columns.append(((plus - minus) / (2 * h)).flatten(1))
     return torch.stack(columns, 1)
