@@ -94,9 +94,9 @@ def encode(
     Notes
     -----
     Weights and images are float32 on every device. On CUDA, PyTorch lets convolutions multiply in
-    TF32, with 10 bits after the point, unless ``torch.backends.cudnn.allow_tf32`` is False: then
-    scores and content are those of the CPU within a thousandth. That switch is of the whole
-    process, so it is left to those whose process it is. Poses are refined without convolutions.
+    TF32, with 10 bits after the point, unless ``torch.backends.cudnn.allow_tf32`` is False; scores
+    and content then differ from those of the CPU in the fourth digit or so. That switch is of the
+    whole process, so it is left to those whose process it is.
     """
     check_boxes(saved, stack)
     choose_device(device)

@@ -182,9 +182,10 @@ def write_mrc(
 
 def _voxel_size(pixel_size: float | Sequence[float] | None) -> tuple[float, float, float]:
     """Angstrom along x, y and z; along z as along y where it is not told."""
-    if pixel_size is None or isinstance(pixel_size, int | float):
-        return (pixel_size or 0.0,) * 3
-    x, y, *z = reversed(pixel_size)
+    sides = np.atleast_1d(0.0 if pixel_size is None else pixel_size)
+    if len(sides) == 1:
+        return (float(sides[0]),) * 3
+    x, y, *z = map(float, reversed(sides))
     return x, y, z[0] if z else y
 
 
