@@ -69,15 +69,28 @@ def _isolate(
     found = found.select((found.score >= threshold).nonzero().squeeze(1))
     explanation.redraw(found.position, found.rotation, found.templates)
     own, _, corner = explanation.draw(found.position, found.rotation, found.templates)
-    channels = explanation.residual.shape[0]
-    margin, side = box_size, explanation.side
-    residual = torch.nn.functional.pad(explanation.residual, (margin,) * 4)
-    boxes = torch.empty(len(own), channels, box_size, box_size)
-    middle = torch.floor(found.position + 0.5).long() + explanation.pad + margin
-    starts = (middle - box_centre(box_size)).tolist()
-    for i, ((top, left), (y, x)) in enumerate(zip(starts, (corner + margin).tolist(), strict=True)):
-        view = residual[:, y : y + side, x : x + side]
-        view += own[i]
-        boxes[i] = residual[:, top : top + box_size, left : left + box_size]
-        view -= own[i]
+    middle = torch.floor(found.position + 0.5).long() + explanation.pad
+    start = middle - box_centre(box_size)
+    boxes = _windows(explanation.residual, start, box_size) + _placed(own, start - corner, box_size)
+    boxes = boxes.cpu()
     return IsolatedBoxes(boxes, found.position.cpu().numpy().astype(np.float32))
+
+
+def _windows(image: Tensor, start: Tensor, size: int) -> Tensor:
+    """Cut windows (n, channels, y, x) from an image (channels, y, x); zero outside of it."""
+    image = torch.nn.functional.pad(image, (size,) * 4)
+    line = torch.arange(size, device=image.device)
+    y, x = (start.T[..., None] + size + line).unbind()
+    return image[:, y[:, :, None], x[:, None, :]].transpose(0, 1)
+
+
+def _placed(pictures: Tensor, start: Tensor, size: int) -> Tensor:
+    """Cut a window from each picture (n, channels, y, x); zero outside of it."""
+    side = pictures.shape[-1]
+    line = torch.arange(size, device=pictures.device)
+    places = start.T[..., None] + line  # (2, n, size)
+    y, x = places.clamp(0, side - 1).unbind()
+    row = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+    windows = pictures[row, :, y[:, :, None], x[:, None, :]].movedim(-1, 1)
+    (in_y, in_x) = ((places >= 0) & (places < side)).unbind()
+    return windows * (in_y[:, None, :, None] & in_x[:, None, None, :])
