@@ -14,7 +14,7 @@ def usual_threads() -> int:
 
 
 def compute_here_with(threads: int) -> None:
-    """Have torch compute with so many threads where this is called, and nowhere else.
+    """Set the number of threads torch uses in the calling thread, and nowhere else.
 
     ``torch.set_num_threads`` sets the number of the calling thread, and that of all threads which
     use torch for the first time later: those of a viewer's other plugins too. So that number is put

@@ -42,7 +42,7 @@ class Display:
     ) -> None:
         """Print what came out: ``values`` as JSON if that is wanted, else ``text``.
 
-        Where ``failed`` names some of so many images, with the reason for each, they are told
+        Where ``failed`` names some of the images, with the reason for each, they are told
         last, and the command ends with code 1.
         """
         if self.as_json:

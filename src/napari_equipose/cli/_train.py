@@ -32,9 +32,9 @@ def train(
         int | None,
         typer.Option(
             min=8,
-            help="Find objects in large images or tomograms, in boxes of so many pixels: a square "
-            "that holds one object with a little room. A model of images then has boxes a "
-            "quarter larger: 40 pixels for 32.",
+            help="Find objects in large images or tomograms. Side in pixels of a square that holds "
+            "one object with a little room. A model of images then has boxes a quarter larger: 40 "
+            "pixels for 32.",
         ),
     ] = None,
     polarity: Annotated[

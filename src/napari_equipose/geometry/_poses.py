@@ -57,6 +57,6 @@ class Poses(NamedTuple):
 
     @classmethod
     def identity(cls, n: int, like: Tensor | None = None) -> "Poses":
-        """Return ``n`` poses at rest, of the type and device of a tensor."""
+        """Return ``n`` identity poses, with the dtype and device of a tensor."""
         kind: Any = {} if like is None else {"device": like.device, "dtype": like.dtype}
         return cls(torch.zeros(n, **kind), torch.zeros(n, 2, **kind))

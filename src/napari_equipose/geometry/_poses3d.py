@@ -33,6 +33,6 @@ class Poses3D(NamedTuple):
 
     @classmethod
     def identity(cls, n: int, like: Tensor | None = None) -> "Poses3D":
-        """Return ``n`` poses at rest, of the type and device of a tensor."""
+        """Return ``n`` identity poses, with the dtype and device of a tensor."""
         kind: Any = {} if like is None else {"device": like.device, "dtype": like.dtype}
         return cls(torch.eye(3, **kind).repeat(n, 1, 1), torch.zeros(n, 3, **kind))

@@ -67,8 +67,8 @@ def align(
     -----
     The halves of volumes that are searched for everywhere share nothing but the classes. Where the
     poses, or the start of their search, come from the model, both halves share the model, which
-    saw them all: their correlation is then too high where noise was learnt. `ClassAverage` says
-    which of the two it is.
+    saw them all: their correlation is then too high where the model has fitted noise.
+    `ClassAverage` says which of the two it is.
     """
     config = config or AlignConfig()
     check_type("saved", saved, SavedModel)

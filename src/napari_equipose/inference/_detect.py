@@ -20,7 +20,7 @@ from ._refine import Templates
 USUAL_THRESHOLD = 0.2
 _LEAST_TILE = 16
 _TILES_AT_ONCE = 256
-"""Boxes of so many tiles' pixels are fitted at a time."""
+"""Boxes fitted at a time hold as many pixels as this number of tiles."""
 
 
 @dataclass(frozen=True, kw_only=True)

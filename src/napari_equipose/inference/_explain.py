@@ -92,7 +92,7 @@ class Explanation:
         own: Tensor | None,
         steps: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Fit so many objects as memory holds; the last is the contrast of each."""
+        """Fit a batch of objects that fits into memory; the last result is their contrast."""
         boxes, corner = self.boxes(position, self.residual)
         if own is not None:
             boxes = boxes + own

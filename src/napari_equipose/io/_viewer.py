@@ -28,7 +28,7 @@ def tell(notes: Iterable[str]) -> None:
 
 
 def open_images(dimensions: int) -> list[Any]:
-    """The image layers that are open, of at least so many axes."""
+    """The open image layers with at least this number of axes."""
     viewer = open_viewer()
     if viewer is None:
         return []

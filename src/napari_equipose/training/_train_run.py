@@ -56,7 +56,7 @@ def train_run(folder: Path, *, resume: bool = False) -> Generator[Report, None, 
     Raises
     ------
     InputError
-        If there is no such run or it was forgotten; when it begins, if it goes on elsewhere, an
+        If there is no such run or it was discarded; when it begins, if it goes on elsewhere, an
         input or a setting can't be used, an input is not what it was when the run began, or
         training diverges.
     """

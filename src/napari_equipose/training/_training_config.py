@@ -13,7 +13,7 @@ class TrainingConfig:
     epochs: int = 500
     """At most."""
     minutes: float | None = None
-    """Stop after so many minutes, with the best model so far. `train_run` counts all of a run:
+    """Time limit in minutes; the best model so far is kept. `train_run` counts all of a run:
     preparation, searches and both rounds, but not the time between runs; a tenth of it is given to
     learning in any case."""
     batch_size: int = 100

@@ -51,7 +51,7 @@ class ModelForm(Form):
         self.minutes = named(
             QDoubleSpinBox(),
             f"{_NAME}minutes",
-            "End learning after so many minutes, with the best model so far, and align then. The\n"
+            "Time limit of training in minutes; the best model so far is used to align. The\n"
             "search for structures counts; the alignment that follows does not.",
         )
         self.minutes.setRange(0, 10_000)

@@ -77,9 +77,9 @@ class TrainSettings(Form):
         self.minutes = named(
             QDoubleSpinBox(),
             f"{_NAME}minutes",
-            "End learning after so many minutes, with the best model so far. All counts: to look\n"
-            "for objects, and each round of learning; not the time in which a run is stopped. To\n"
-            "measure the finished model comes on top.",
+            "Time limit of training in minutes; the best model so far is kept. Finding\n"
+            "objects and every stage of training count; the time while a run is stopped does not,\n"
+            "nor does measuring the finished model at the end.",
         )
         self.minutes.setRange(0, 10_000)
         self.minutes.setDecimals(2)
