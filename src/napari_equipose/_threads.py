@@ -5,11 +5,15 @@ from collections.abc import Callable
 
 import torch
 
+_changing = threading.RLock()
+"""Held while the number for new threads is another for a moment."""
+
 
 def usual_threads() -> int:
     """How many threads torch would compute with in a new thread."""
     found: list[int] = []
-    _elsewhere(lambda: found.append(torch.get_num_threads()))
+    with _changing:
+        _elsewhere(lambda: found.append(torch.get_num_threads()))
     return found[0]
 
 
@@ -18,12 +22,14 @@ def compute_here_with(threads: int) -> None:
 
     ``torch.set_num_threads`` sets the number of the calling thread, and that of all threads which
     use torch for the first time later: those of a viewer's other plugins too. So that number is put
-    back, in a thread that then ends.
+    back at once, in a thread that then ends. Jobs that begin together take turns: one would
+    otherwise put back what another has set.
     """
-    usual = usual_threads()
-    torch.get_num_threads()  # later this thread would take the number of all
-    torch.set_num_threads(threads)
-    _elsewhere(lambda: torch.set_num_threads(usual))
+    with _changing:
+        usual = usual_threads()
+        torch.get_num_threads()  # later this thread would take the number of all
+        torch.set_num_threads(threads)
+        _elsewhere(lambda: torch.set_num_threads(usual))
 
 
 def _elsewhere(work: Callable[[], None]) -> None:
