@@ -7,6 +7,7 @@ import typer
 
 from ._options import Json, Quiet, Seed
 from ._show import Display
+from ._simulate_micrograph import PDB, micrograph
 
 if TYPE_CHECKING:
     from ..simulation import DensityMap, SubtomogramConfig, Subtomograms
@@ -18,7 +19,7 @@ simulate = typer.Typer(
     rich_markup_mode=None,
 )
 
-_PDB = (".pdb", ".ent", ".gz")
+simulate.command()(micrograph)
 
 TiltRange = Annotated[
     tuple[float, float] | None,
@@ -156,7 +157,7 @@ def _read_map(path: Path, pixel_size: float) -> "DensityMap":
     from ..geometry import InputError
     from ..simulation import DensityMap, read_pdb, structure_map
 
-    if path.suffix.lower() in _PDB:
+    if path.suffix.lower() in PDB:
         # finer than the boxes, so that interpolation does not blur it
         return structure_map(read_pdb(path), pixel_size / 2, resolution=2 * pixel_size)
     image = io.read_image(path)

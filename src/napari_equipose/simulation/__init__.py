@@ -12,6 +12,8 @@ from ._micrograph import (
     SimulatedMicrograph,
     simulate_micrograph,
 )
+from ._model_structures import MODEL_STRUCTURES, ModelStructure, model_structure
+from ._random_micrograph import MicrographDraw, draw_micrograph
 from ._samples import (
     sample_digit_scene,
     sample_ecoli,
@@ -40,10 +42,13 @@ from ._subtomograms import (
 from ._tomogram import SimulatedTomogram, TomogramTruth, simulate_tomogram
 
 __all__ = [
+    "MODEL_STRUCTURES",
     "SHAPES",
     "DensityMap",
     "MicrographConfig",
+    "MicrographDraw",
     "MicrographTruth",
+    "ModelStructure",
     "Scene",
     "SceneTruth",
     "SimulatedMicrograph",
@@ -54,6 +59,8 @@ __all__ = [
     "Subtomograms",
     "TomogramTruth",
     "digit_scene",
+    "draw_micrograph",
+    "model_structure",
     "multi_object_scene",
     "read_pdb",
     "rotated_digits",

@@ -1,6 +1,6 @@
 """Cryo-EM-like micrographs of a known structure, with the poses of all particles."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import pi
 from typing import NamedTuple
@@ -10,13 +10,26 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from napari_equipose.geometry import InputError
+from napari_equipose.geometry import InputError, check_limits, check_voxels
 
+from ._nuisances import Nuisance, carbon_film, crystalline_ice, dense_crystal, ice_ball
 from ._optics import coloured_noise, contrast_transfer, spatial_frequency, uneven_ice
-from ._placement import place_objects
+from ._placement import grow_clump, place_objects
 from ._structures import VIEWS, Structure
 
 _PADDING = 128  # pixels around the image that keep the transfer function from wrapping round
+_CLUMP = (5, 21)  # copies in an aggregate, from and below
+MAX_CARBON = 0.5
+"""Of the image: where there is more, it is a micrograph of carbon."""
+MAX_ICE_BALL = 20.0
+"""Particle diameters."""
+ANY_VIEW = "any"
+AGGREGATE = "aggregate"
+"""The view, in the truth, of a particle that lies in a clump."""
+_NOT_NEGATIVE = (
+    *("tilt_std", "defocus", "b_factor", "gradient"),
+    *("contaminants", "ice_balls", "crystals", "aggregates"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +45,8 @@ class MicrographConfig:
     snr: float = 0.1
     """Variance of the particles inside their discs over the variance of the noise."""
     views: Mapping[str, int] = field(default_factory=lambda: {"side": 2, "top": 7})
-    """Views to show, "side" or "top", and the in-plane symmetry each has (20S: 2 and 7)."""
+    """Views to show, and the in-plane symmetry of each (20S: 2 and 7): "side", "top", or "any"
+    for a uniformly random orientation, whose in-plane rotation is then not told."""
     tilt_std: float = 0.0
     """Spread of a tilt out of the view, in radians."""
     spacing: float = 1.15
@@ -44,27 +58,63 @@ class MicrographConfig:
     gradient: float = 1.0
     """Unevenness of the ice, in standard deviations of the noise."""
     contaminants: int = 6
-    """Number of ice crystals; they may lie on particles."""
-    carbon: bool = True
-    """Whether a carbon edge crosses the far corner."""
+    """Number of dense crystals as large as particles; they may lie on particles."""
+    ice_balls: int = 0
+    """Number of balls of ice, much darker than particles."""
+    ice_ball_diameter: tuple[float, float] = (0.3, 3.0)
+    """Smallest and largest, in particle diameters; as many small as large ones."""
+    crystals: int = 0
+    """Number of patches of crystalline ice: straight edges, and stripes of a lattice."""
+    aggregates: int = 0
+    """Number of clumps of particles, of 5 to 20 each that lie on one another."""
+    carbon: float = 0.016
+    """Part of the image under a carbon film, up to 0.5."""
+    carbon_direction: float = pi / 4
+    """From the middle of the image to the film, in radians from x toward y: pi / 4 is the far
+    corner."""
 
     def __post_init__(self) -> None:
-        if self.snr <= 0 or self.pixel_size <= 0:
+        check_limits(vars(self))
+        for name in ("n", "snr", "pixel_size", "spacing"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} can't be negative, got {getattr(self, name)}.")
+        if not 0 <= self.carbon <= MAX_CARBON:
             raise InputError(
-                f"snr and pixel_size must be positive, got {self.snr} and {self.pixel_size}"
+                f"carbon is the part of the image that it covers, from 0 to {MAX_CARBON}; got "
+                f"{self.carbon}."
             )
-        if not self.views or not set(self.views) <= set(VIEWS):
-            raise InputError(f"views must be of {', '.join(VIEWS)}, got {list(self.views)}")
+        low, high = self.ice_ball_diameter
+        if not 0 < low <= high <= MAX_ICE_BALL:
+            raise InputError(
+                "ice_ball_diameter must be two diameters, the smaller one first, above 0 and at "
+                f"most {MAX_ICE_BALL} particles; got {low} and {high}."
+            )
+        if min(self.shape) < 1:
+            raise InputError(f"shape must be positive, got {self.shape[0]} x {self.shape[1]}.")
+        check_voxels("a micrograph", *(side + 2 * _PADDING for side in self.shape))
+        known = {*VIEWS, ANY_VIEW}
+        if not self.views or not set(self.views) <= known:
+            raise InputError(
+                f"views must be of {', '.join(VIEWS)}, {ANY_VIEW}, got {list(self.views)}"
+            )
+        if min(self.views.values()) < 1:
+            raise InputError(f"an in-plane symmetry must be at least 1, got {dict(self.views)}.")
 
 
 class MicrographTruth(NamedTuple):
-    """Where the particles are; ``x_image = R x_view + position``."""
+    """Where the particles are; ``x_image = R x_view + position``.
+
+    The ``n`` particles of the configuration come first, then those of the aggregates.
+    """
 
     positions: npt.NDArray[np.float64]  # (n, 2) pixels (y, x) of the centres of mass
-    rotation: npt.NDArray[np.float64]  # (n,) radians, counter-clockwise as displayed
-    view: npt.NDArray[np.str_]  # (n,) "side" or "top"
+    rotation: npt.NDArray[np.float64]  # (n,) radians, counter-clockwise; NaN if of any view
+    view: npt.NDArray[np.str_]  # (n,) "side", "top", "any" or "aggregate"
     symmetry_fold: npt.NDArray[np.int64]  # (n,) rotations are known modulo 2 pi / fold
-    on_contaminant: npt.NDArray[np.bool_]  # (n,) hidden by ice or on carbon
+    on_contaminant: npt.NDArray[np.bool_]  # (n,) hidden by ice, on carbon, or in an aggregate
 
 
 class SimulatedMicrograph(NamedTuple):
@@ -73,7 +123,16 @@ class SimulatedMicrograph(NamedTuple):
     image: npt.NDArray[np.float32]  # (y, x), mean 0, variance 1, particles dark
     truth: MicrographTruth
     particle_radius: float  # pixels
-    clean: npt.NDArray[np.float32]  # (y, x), the particles alone, after the optics
+    clean: npt.NDArray[np.float32]  # (y, x), all particles alone, after the optics
+
+
+class _Copies(NamedTuple):
+    """Copies of a structure in the field."""
+
+    xyz: list[npt.NDArray[np.float64]]  # Angstrom, turned but for the rotation in the plane
+    weights: list[npt.NDArray[np.float64]]
+    positions: npt.NDArray[np.float64]  # (n, 2) pixels (y, x)
+    rotation: npt.NDArray[np.float64]  # (n,) radians
 
 
 def simulate_micrograph(
@@ -83,7 +142,8 @@ def simulate_micrograph(
 
     Each copy is turned in the plane by a uniform angle and projected; the contrast
     transfer function acts on the field as a whole, so that particles reach into one another
-    as they do in the microscope. Then come coloured noise, uneven ice, ice crystals and carbon.
+    as they do in the microscope. Then come coloured noise, uneven ice, and whatever else the
+    configuration names: dense crystals, balls of ice, crystalline ice, aggregates and carbon.
 
     Parameters
     ----------
@@ -107,9 +167,9 @@ def simulate_micrograph(
     config = config or MicrographConfig()
     shape = config.shape
     names = list(config.views)
-    views = [structure.view(name) for name in names]
-    extent = [np.percentile(np.hypot(*v.xyz[:, :2].T), 99) for v in views]
-    radius = float(max(extent)) / config.pixel_size
+    whole = structure.upright()
+    views = [whole if name == ANY_VIEW else structure.view(name) for name in names]
+    radius = max(map(_extent, names, views)) / config.pixel_size
 
     positions = place_objects(
         rng, config.n, shape, diameter=2 * radius * config.spacing, margin=1.5 * radius
@@ -117,49 +177,88 @@ def simulate_micrograph(
     kind = rng.integers(len(names), size=config.n)
     rotation = rng.uniform(-pi, pi, config.n)
     tilts = Rotation.from_rotvec(rng.normal(0, config.tilt_std, (config.n, 3)) * [1, 1, 0])
-    copies = [views[k].xyz @ tilt.as_matrix().T for k, tilt in zip(kind, tilts, strict=True)]
+    free = np.array([name == ANY_VIEW for name in names])[kind]
+    if free.any():
+        tilts = Rotation.concatenate([_orientations(rng, config.n), tilts])[
+            np.where(free, 0, config.n) + np.arange(config.n)
+        ]
+    xyz = [views[k].xyz @ tilt.as_matrix().T for k, tilt in zip(kind, tilts, strict=True)]
     weights = [views[k].weight for k in kind]
-    clean = _field(copies, weights, positions, rotation, config)
+    clean = _field(_Copies(xyz, weights, positions, rotation), config)
 
-    discs = _discs(positions, radius, shape)
-    noise = float(clean[discs].std()) / config.snr**0.5
+    noise = float(clean[_discs(positions, radius, shape)].std()) / config.snr**0.5
     padded = (shape[0] + 2 * _PADDING, shape[1] + 2 * _PADDING)
     grain = coloured_noise(rng, padded, config.pixel_size)[_PADDING:-_PADDING, _PADDING:-_PADDING]
-    image = clean + noise * (grain + config.gradient * uneven_ice(rng, shape))
+    background = noise * (grain + config.gradient * uneven_ice(rng, shape))
     hidden = np.zeros(shape, bool)
-    for _ in range(config.contaminants):
-        crystal, covered = _ice_crystal(rng, shape, radius)
-        image += noise * crystal
+    for drawn, covered in _nuisances(rng, radius, config):
+        background += noise * drawn
         hidden |= covered
-    if config.carbon:
-        film, covered = _carbon(rng, shape)
-        image += noise * film
-        hidden |= covered
+    clumps = _aggregates(rng, whole, radius, config)
+    if len(clumps.positions):
+        clean += _field(clumps, config)
+        hidden |= _discs(clumps.positions, radius, shape)
 
     near = ndimage.distance_transform_edt(~hidden) if hidden.any() else np.full(shape, np.inf)
     y, x = np.round(positions).astype(int).T
+    n_clumped = len(clumps.positions)
     truth = MicrographTruth(
-        positions,
-        rotation,
-        np.array(names)[kind],
-        np.array([config.views[name] for name in names])[kind],
-        near[y, x] < 0.3 * radius,
+        np.concatenate((positions, clumps.positions)),
+        np.concatenate((np.where(free, np.nan, rotation), np.full(n_clumped, np.nan))),
+        np.array([*(names[k] for k in kind), *[AGGREGATE] * n_clumped]),
+        np.array([*(config.views[names[k]] for k in kind), *[1] * n_clumped]),
+        np.concatenate((near[y, x] < 0.3 * radius, np.ones(n_clumped, bool))),
     )
+    image = clean + background
     image = ((image - image.mean()) / image.std()).astype(np.float32)
     return SimulatedMicrograph(image, truth, radius, clean.astype(np.float32))
 
 
-def _field(
-    copies: list[npt.NDArray[np.float64]],
-    weights: list[npt.NDArray[np.float64]],
-    positions: npt.NDArray[np.float64],
-    rotation: npt.NDArray[np.float64],
-    config: MicrographConfig,
-) -> npt.NDArray[np.float64]:
+def _extent(name: str, view: Structure) -> float:
+    """Radius in Angstrom of a disc that holds a view."""
+    seen = view.xyz if name == ANY_VIEW else view.xyz[:, :2]
+    return float(np.percentile(np.linalg.norm(seen, axis=1), 99))
+
+
+def _orientations(rng: np.random.Generator, n: int) -> Rotation:
+    """Draw rotations uniformly from all of SO(3)."""
+    return Rotation.from_quat(rng.normal(size=(n, 4)))
+
+
+def _nuisances(
+    rng: np.random.Generator, radius: float, config: MicrographConfig
+) -> Iterator[Nuisance]:
+    """Draw, one by one, what lies on the particles."""
+    shape = config.shape
+    for _ in range(config.contaminants):
+        yield dense_crystal(rng, shape, radius)
+    if config.carbon:
+        yield carbon_film(rng, shape, config.carbon, config.carbon_direction)
+    for _ in range(config.ice_balls):
+        yield ice_ball(rng, shape, *(radius * d for d in config.ice_ball_diameter))
+    for _ in range(config.crystals):
+        yield crystalline_ice(rng, shape, radius)
+
+
+def _aggregates(
+    rng: np.random.Generator, whole: Structure, radius: float, config: MicrographConfig
+) -> _Copies:
+    """Pile up copies that are turned at random."""
+    clumps = [
+        grow_clump(rng, int(rng.integers(*_CLUMP)), config.shape, diameter=2 * radius)
+        for _ in range(config.aggregates)
+    ]
+    positions = np.concatenate([*clumps, np.zeros((0, 2))])
+    turned = _orientations(rng, len(positions)).as_matrix() if len(positions) else ()
+    xyz = [whole.xyz @ matrix.T for matrix in turned]
+    return _Copies(xyz, [whole.weight] * len(xyz), positions, np.zeros(len(xyz)))
+
+
+def _field(copies: _Copies, config: MicrographConfig) -> npt.NDArray[np.float64]:
     """Project the turned copies at their places and pass the field through the microscope."""
     shape = (config.shape[0] + 2 * _PADDING, config.shape[1] + 2 * _PADDING)
     field = np.zeros(shape)
-    for xyz, weight, position, angle in zip(copies, weights, positions, rotation, strict=True):
+    for xyz, weight, position, angle in zip(*copies, strict=True):
         x, y = xyz[:, :2].T / config.pixel_size
         cos, sin = np.cos(angle), np.sin(angle)
         places = np.stack((cos * y - sin * x, sin * y + cos * x), -1) + position + _PADDING
@@ -185,30 +284,3 @@ def _discs(
     ground = np.ones(shape, bool)
     ground[tuple(np.round(positions).astype(int).T)] = False
     return np.asarray(ndimage.distance_transform_edt(ground) <= radius)
-
-
-def _ice_crystal(
-    rng: np.random.Generator, shape: tuple[int, int], radius: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Draw a dense ellipse with a bright fringe, in units of the noise, and what it covers."""
-    centre = rng.uniform((0, 0), shape)
-    axes = rng.uniform((0.5, 0.4), (1.6, 1.2)) * radius
-    angle, depth = rng.uniform(0, pi), rng.uniform(2, 4)
-    y, x = (np.mgrid[: shape[0], : shape[1]].T - centre).T
-    along = (np.cos(angle) * x + np.sin(angle) * y) / axes[0]
-    across = (np.cos(angle) * y - np.sin(angle) * x) / axes[1]
-    distance = np.hypot(along, across)  # 1 on the crystal's edge
-    body = 0.5 * (1 - np.tanh(6 * (distance - 1)))
-    fringe = 0.4 * np.exp(-(((distance - 1.12) / 0.07) ** 2))
-    return depth * (fringe - body), distance < 1
-
-
-def _carbon(
-    rng: np.random.Generator, shape: tuple[int, int]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Draw a grainy dark film over the far corner, in units of the noise, and what it covers."""
-    y, x = (np.mgrid[: shape[0], : shape[1]].T / shape).T
-    depth = y + x + rng.normal(0, 0.02) - 1.82
-    grain = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5)
-    film = -0.5 * (1 + np.tanh(100 * depth)) * (1 + 2 * grain)
-    return film, depth > 0

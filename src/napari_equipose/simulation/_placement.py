@@ -73,3 +73,34 @@ def place_objects(
                 f"{shape[0]} x {shape[1]} px: ask for fewer, or for a larger image"
             )
     return placed
+
+
+def grow_clump(
+    rng: np.random.Generator, n: int, shape: tuple[int, int], *, diameter: float
+) -> npt.NDArray[np.float64]:
+    """Draw positions of discs that lie on one another, each put beside an earlier one.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of the positions.
+    n : int
+        How many.
+    shape : (int, int)
+        Size (y, x) of the image in pixels; the centres are inside.
+    diameter : float
+        Of the discs, in pixels.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        Pixels, (y, x), not rounded.
+    """
+    last = np.array(shape, float) - 1
+    placed = rng.uniform(0, last, (1, 2))
+    while len(placed) < n:
+        angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.7) * diameter
+        offset = distance * np.array([np.sin(angle), np.cos(angle)])
+        place = np.clip(placed[rng.integers(len(placed))] + offset, 0, last)
+        placed = np.concatenate((placed, place[None]))
+    return placed

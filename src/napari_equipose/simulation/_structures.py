@@ -27,14 +27,17 @@ class Structure(NamedTuple):
 
     xyz: npt.NDArray[np.float64]  # (n, 3) Angstrom
     weight: npt.NDArray[np.float64]  # (n,) electrons
+    is_upright: bool = False  # it stands as `upright` would have it
 
     def upright(self) -> "Structure":
         """Move the centre of mass to the origin and the symmetry axis to z.
 
         The axis is the principal axis whose spread differs most from the others': the
         long one of a cylinder, the short one of a disc. The remaining two lie on x
-        and y, the shorter first, with no mirroring.
+        and y, the shorter first, with no mirroring. What is upright stays as it is.
         """
+        if self.is_upright:
+            return self
         centred = self.xyz - np.average(self.xyz, axis=0, weights=self.weight)
         spread, axes = np.linalg.eigh(np.cov(centred.T, aweights=self.weight))
         odd = 2 if spread[2] / spread[1] >= spread[1] / spread[0] else 0
@@ -42,7 +45,7 @@ class Structure(NamedTuple):
         # an eigenvector's sign is arbitrary; without a rule the views depend on the library
         axes = axes * np.sign(axes[np.abs(axes).argmax(0), range(3)])
         axes[:, 0] *= np.linalg.det(axes)
-        return Structure(centred @ axes, self.weight)
+        return Structure(centred @ axes, self.weight, True)
 
     def view(self, name: str) -> "Structure":
         """Turn the atoms so that the beam runs along z.
