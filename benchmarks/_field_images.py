@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from _data import load_mnist
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import data as skimage_data
 
 from napari_equipose.evaluation import MaskObjects, objects_from_masks
 from napari_equipose.io import read_image
-from napari_equipose.simulation import digit_scene
+from napari_equipose.simulation import digit_scene, draw_micrograph, simulate_micrograph
 
 
 class Truth(NamedTuple):
@@ -41,7 +43,12 @@ class FieldImage(NamedTuple):
     fold: int
     """Rotations by 360 / fold degrees can't be told apart."""
     tier: str
-    """"main" or "hard"."""
+    """"main", "hard", or the kind of micrograph."""
+    polarity: str | None = None
+    """Of the objects against their surroundings: "dark", "bright", or None where they are
+    mixed."""
+    particle_diameter: float | None = None
+    """Pixels; of micrographs, which pickers of particles can do."""
 
 
 _HARD = ("longrods_tem", "mitochondria_sstem", "planes_aerial_b_rgb")
@@ -56,6 +63,10 @@ _SMALL = (
     "yeast_phase",
 )
 """What ``--quick`` takes: eight images of up to 0.4 megapixels."""
+FRESH = ("digits", "micrograph_snr03", "micrograph_snr01")
+"""Images that each seed makes anew."""
+_MARGIN = 1.15
+"""Side of the right box, in diameters of a particle."""
 
 
 def small_images() -> tuple[str, ...]:
@@ -83,7 +94,19 @@ def field_images(data: Path) -> dict[str, Callable[[int], FieldImage]]:
     cases["apoferritin"] = partial(_apoferritin, data / "apoferritin_empiar10146")
     cases["red_cells"] = partial(_red_cells, data / "blood_cells_bccd")
     cases["digits"] = partial(_digits, data / "mnist")
+    cases["micrograph_snr03"] = partial(_micrograph, 0.3)
+    cases["micrograph_snr01"] = partial(_micrograph, 0.1)
     return cases
+
+
+def nonsense_images() -> dict[str, Callable[[int], tuple[NDArray[Any], int]]]:
+    """Name images in which nothing recurs, with what makes each of a seed, and a box size."""
+    return {
+        "noise": lambda seed: (_noise(seed), 32),
+        "brick_wall": lambda seed: (skimage_data.brick(), 48),
+        "one_object": lambda seed: (_one_object(seed), 48),
+        "gradient": lambda seed: (np.add.outer(np.arange(400.0), 2 * np.arange(400.0)), 40),
+    }
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -105,7 +128,14 @@ def _published(folder: Path, seed: int) -> FieldImage:
         float(about["tolerance_px"]),
         round(360 / about["rotation_period_deg"]),
         "hard" if folder.name in _HARD else "main",
+        polarity_of(about["polarity"]),
     )
+
+
+def polarity_of(text: str) -> str | None:
+    """Read the polarity from how an image was described."""
+    first = text.split()[0]
+    return first if first in ("dark", "bright") and "mixed" not in text else None
 
 
 def _masks(path: Path, box_size: int, tolerance: float, seed: int) -> FieldImage:
@@ -114,7 +144,7 @@ def _masks(path: Path, box_size: int, tolerance: float, seed: int) -> FieldImage
     objects = objects_from_masks(_read(path.with_name(f"{path.stem}_masks.tif")))
     truth = Truth(objects.positions, objects.angle, _cut(objects))
     grey = image.mean(-1) if image.ndim == 3 else image
-    return FieldImage([grey], [truth], box_size, tolerance, 2, "main")
+    return FieldImage([grey], [truth], box_size, tolerance, 2, "main", "dark")
 
 
 def _cut(objects: MaskObjects) -> NDArray[np.bool_]:
@@ -124,7 +154,8 @@ def _cut(objects: MaskObjects) -> NDArray[np.bool_]:
 def _apoferritin(folder: Path, seed: int) -> FieldImage:
     path = folder / "May08_03.05.02.png"
     places = pd.read_csv(path.with_name(f"{path.stem}_gt.csv"))[["y", "x"]].to_numpy(float)
-    return FieldImage([_read(path)], [_round(places)], 80, 16.0, 1, "main")
+    truth = _round(places)
+    return FieldImage([_read(path)], [truth], 80, 16.0, 1, "main", "dark", 80 / _MARGIN)
 
 
 def _red_cells(folder: Path, seed: int) -> FieldImage:
@@ -147,7 +178,7 @@ def _red_cells(folder: Path, seed: int) -> FieldImage:
         truth = _round(places)
         images.append(image)
         truths.append(truth._replace(ignore=cut | (np.array(kinds) != "RBC")))
-    return FieldImage(images, truths, 120, 25.0, 1, "hard")
+    return FieldImage(images, truths, 120, 25.0, 1, "main", "dark")
 
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -158,7 +189,45 @@ def _digits(folder: Path, seed: int) -> FieldImage:
     rng = np.random.default_rng([seed, 7])
     scene = digit_scene(*load_mnist(folder), rng, shape=(700, 700), n=100)
     truth = _round(np.asarray(scene.truth.positions, float))
-    return FieldImage([scene.image], [truth], 32, 6.0, 1, "main")
+    return FieldImage([scene.image], [truth], 32, 6.0, 1, "main", "bright")
+
+
+def _micrograph(snr: float, seed: int) -> FieldImage:
+    """Make a micrograph of which the seed chooses all but the SNR.
+
+    The box that a user types is 0.8 to 1.3 of the right one. Angles are judged of the view that
+    most particles show, where it tells one. What ice, carbon or an aggregate hides does not count.
+    """
+    rng = np.random.default_rng([seed, round(1000 * snr)])
+    drawn = draw_micrograph(rng, snr=snr)
+    made = simulate_micrograph(drawn.structure, rng, drawn.config)
+    positions, rotation, view, fold, hidden = made.truth
+    known = np.isfinite(rotation)
+    names, counts = np.unique(view[known], return_counts=True)
+    shown = view == names[counts.argmax()] if len(names) else known
+    truth = Truth(positions, np.where(shown, rotation, np.nan), hidden)
+    diameter = 2 * made.particle_radius
+    box_size = round(_MARGIN * diameter * rng.uniform(0.8, 1.3))
+    tolerance = 0.35 * diameter
+    one_fold = int(fold[shown][0]) if shown.any() else 1
+    tier = f"micrographs, SNR {snr:g}"
+    return FieldImage([made.image], [truth], box_size, tolerance, one_fold, tier, "dark", diameter)
+
+
+def _noise(seed: int) -> NDArray[np.float64]:
+    return np.random.default_rng([seed, 11]).normal(size=(512, 512))
+
+
+def _one_object(seed: int) -> NDArray[np.float64]:
+    """Put one disc of some texture on noise."""
+    rng = np.random.default_rng([seed, 12])
+    image = rng.normal(size=(400, 400))
+    middle = rng.uniform(60, 340, 2)
+    y, x = (np.indices(image.shape).T - middle).T
+    texture = ndimage.gaussian_filter(rng.normal(size=image.shape), 4)
+    inside = np.hypot(y, x) < 18
+    image[inside] += 3 + 2 * (texture / texture.std())[inside]
+    return image
 
 
 def _round(positions: NDArray[np.float64]) -> Truth:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +26,16 @@ class Peer(NamedTuple):
 
 
 def blob_log_peer(
-    image: npt.NDArray[Any], box_size: int, truth: npt.NDArray[Any], tolerance: float
+    image: npt.NDArray[Any],
+    box_size: int,
+    truth: npt.NDArray[Any],
+    tolerance: float,
+    counted: Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]] | None = None,
 ) -> Peer:
     """Run blob_log at sizes about the box size, and keep its best threshold, size and polarity.
 
     The slow changes of the image are removed first, as for our own candidates, since blob_log
-    has no means against them.
+    has no means against them. ``counted`` says which of its blobs count, if not all do.
     """
     flat = image.astype(np.float64)
     flat -= ndimage.gaussian_filter(flat, box_size)
@@ -41,6 +46,8 @@ def blob_log_peer(
         for sigma in box_size / np.array([20, 16, 12, 10, 8, 6, 5, 4]):
             blobs = blob_log(signed, sigma, sigma, 1, threshold=0, overlap=0.5)
             found = blobs[:, :2]
+            if counted is not None:
+                found = found[counted(found)]
             response = -ndimage.gaussian_laplace(signed, sigma)
             score = response[tuple(found.astype(int).T)]
             scores = best_f1(found, score, truth, tolerance)
