@@ -15,6 +15,8 @@ import field
 from _field_images import FRESH, FieldImage, Truth, field_images, nonsense_images, polarity_of
 from _field_summary import groups, image_rows, nonsense_rows, tier_rows, write_markdown
 
+from napari_equipose.geometry import InputError
+
 
 def line(image: str, seed: int, f1: float, **more: Any) -> dict[str, Any]:
     made = {"image": image, "seed": seed, "mode": "model", "tier": "main", "objects": 10, "f1": f1}
@@ -136,6 +138,25 @@ def test_examples_lie_near_true_objects_that_count(n: int) -> None:
     np.testing.assert_equal(again, field.choose_examples(images, n, 7))
 
 
+def test_examples_are_told_to_the_product_only_if_there_are_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = []
+
+    def propose(images: Any, box_size: int, **options: Any) -> Any:
+        told.append(options)
+        raise InputError("nothing recurs")
+
+    monkeypatch.setattr(field, "propose_many", propose)
+    monkeypatch.setattr(field, "field_images", lambda data: {"a": lambda seed: case(12)})
+    monkeypatch.setattr(field, "measure_peers", lambda *arguments: {})
+    for n in (0, 2):
+        made = field.measure(field.Task("a", 0, "candidates", n), Path(), None)
+        assert made["candidates_error"] == "nothing recurs" and made["examples"] == n
+    assert told[0] == {}
+    np.testing.assert_equal(told[1]["examples"], field.choose_examples(case(12), 2, 0))
+
+
 def test_all_objects_are_given_where_there_are_fewer_than_examples() -> None:
     (clicked,) = field.choose_examples(case(2), 5, 0)
     assert clicked is not None and len(clicked) == 2
@@ -151,11 +172,14 @@ def test_ignored_objects_are_neither_hits_nor_misses() -> None:
 
 def test_the_seeds_that_differ_are_measured() -> None:
     asked = argparse.Namespace(nonsense=False, candidates=True, quick=False, seeds=3, examples=0)
+    asked.first_seed = 0
     names = ["coins", "micrograph_snr01"]
     assert [(t.image, t.seed) for t in field.tasks(asked, names)] == [
         *(("coins", 0), ("micrograph_snr01", 0)),
         *(("micrograph_snr01", 1), ("micrograph_snr01", 2)),
     ]
+    asked.first_seed = 100
+    assert [(t.image, t.seed) for t in field.tasks(asked, names)][-1] == ("micrograph_snr01", 102)
     asked.examples = 3
     assert len(field.tasks(asked, names)) == 6
     asked.candidates = False

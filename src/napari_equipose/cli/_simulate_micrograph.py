@@ -49,7 +49,8 @@ def micrograph(
         list[str] | None,
         typer.Option(
             help="side, top or any, with the view's in-plane symmetry, such as top:7; may be "
-            "repeated. By default side and top where the structure has them.",
+            "repeated. By default those that show the structure's own symmetry; of a file side and "
+            "top.",
             metavar="VIEW[:FOLD]",
         ),
     ] = None,
