@@ -178,7 +178,7 @@ def _red_cells(folder: Path, seed: int) -> FieldImage:
         truth = _round(places)
         images.append(image)
         truths.append(truth._replace(ignore=cut | (np.array(kinds) != "RBC")))
-    return FieldImage(images, truths, 120, 25.0, 1, "main", "dark")
+    return FieldImage(images, truths, 120, 25.0, 1, "hard", "dark")
 
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")

@@ -11,6 +11,18 @@ Row = dict[str, Any]
 
 MARGIN = 0.05
 """An F1 further below blob_log's than this counts against an image."""
+_LEGEND = """\
+# Field board
+
+Images on which nothing was tuned; all that is told is the size of a box around an object. Figures
+are medians over the seeds, and `spread` is the range of F1 over them. `F1`, `recall` and
+`precision` are as delivered, `best F1` at the threshold that the truth would choose. `angle` is
+the median error in degrees modulo the symmetry, `no guess` that of one angle for all objects.
+`blob_log` is scikit-image's, told its best size, polarity and threshold by the truth; `APPLE` is
+ASPIRE's particle picker, told the true diameter, at the best of eight settings. `below blob_log`:
+by more than 0.05. `FDR` is the part of false objects among those delivered, beside the rate at
+which the threshold was set. Each seed of the micrographs is another micrograph, and counts for
+itself."""
 _SUMMED_UP = ("model", "candidates")
 
 
@@ -173,7 +185,7 @@ def sections(lines: list[Line]) -> list[tuple[str, list[Row]]]:
 def write_markdown(path: Path, lines: list[Line]) -> None:
     """Write the tables for the manual."""
     commits = ", ".join(dict.fromkeys(line["commit"] for line in lines))
-    parts = [f"Measured with `benchmarks/field.py` at {commits}."]
+    parts = [_LEGEND, f"Measured with `benchmarks/field.py` at {commits}."]
     for title, rows in sections(lines):
         columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
         table = [columns, ["---"] * len(columns)]
