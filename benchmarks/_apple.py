@@ -69,6 +69,8 @@ def main() -> None:
 
     path, diameter = Path(sys.argv[1]), float(sys.argv[2])
     image = np.load(path)
+    shape = np.array(image.shape)
+    image = np.pad(image, [(0, more) for more in shape.max() - shape], "symmetric")  # to a square
     zoom = max(1.0, WORKING_DIAMETER / diameter)
     image = ndimage.zoom(image, zoom, order=1, grid_mode=True, mode="nearest")
     windows = image.size / 1024**2 * (WORKING_DIAMETER / (diameter * zoom)) ** 2
@@ -93,7 +95,7 @@ def main() -> None:
                 print(error, file=sys.stderr)
                 continue
             centers = (np.asarray(x_y, float).reshape(-1, 2)[:, ::-1] + 0.5) / zoom - 0.5
-            results.append(centers.round(2).tolist())
+            results.append(centers[(centers < shape).all(1)].round(2).tolist())
     print(json.dumps(results))
 
 

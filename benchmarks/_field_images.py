@@ -48,7 +48,7 @@ class FieldImage(NamedTuple):
     """Of the objects against their surroundings: "dark", "bright", or None where they are
     mixed."""
     particle_diameter: float | None = None
-    """Pixels; of micrographs, which pickers of particles can do."""
+    """Pixels; of simulated micrographs, which the picker of particles is told."""
 
 
 _HARD = ("longrods_tem", "mitochondria_sstem", "planes_aerial_b_rgb")
@@ -154,8 +154,7 @@ def _cut(objects: MaskObjects) -> NDArray[np.bool_]:
 def _apoferritin(folder: Path, seed: int) -> FieldImage:
     path = folder / "May08_03.05.02.png"
     places = pd.read_csv(path.with_name(f"{path.stem}_gt.csv"))[["y", "x"]].to_numpy(float)
-    truth = _round(places)
-    return FieldImage([_read(path)], [truth], 80, 16.0, 1, "main", "dark", 80 / _MARGIN)
+    return FieldImage([_read(path)], [_round(places)], 80, 16.0, 1, "main", "dark")
 
 
 def _red_cells(folder: Path, seed: int) -> FieldImage:
