@@ -21,9 +21,10 @@ settings.
 
 Every image and seed becomes a line of JSON in the output as soon as it is done, and what is
 already there is not done again, so that a full run may take several sittings; a line holds for
-the commit that it names. ``--summary`` prints the tables of what is there: medians over seeds,
-spread, and for each tier the worst three, wrong polarities, images below blob_log, and the rate of
-false picks beside the rate that thresholds were set at.
+the commit that it names. The peers stay as they are and are taken from the lines of ``--peers``,
+by default the committed baseline. ``--summary`` prints the tables of what is there: medians over
+seeds, spread, and for each tier the worst three, wrong polarities, images below blob_log, and the
+rate of false picks beside the rate that thresholds were set at.
 
 The images' folder is ``--data``; provenance and licences stand beside them. Most may not be
 passed on, so that the repository does not have them: docs/results.md tells where they come from.
@@ -62,8 +63,14 @@ from napari_equipose.geometry import InputError
 from napari_equipose.inference import DetectionConfig, detect, finish
 from napari_equipose.training import TrainingRun, prepare_images, propose_many
 
+BASELINE = REPOSITORY / "docs" / "results" / "field-baseline.json"
+"""What the board said before it judged any change."""
 LOW = 0.01
 """A threshold of the score that leaves the choice to the curve."""
+_PEERS = (
+    *("box_size", "objects"),
+    *("blob_log_f1", "blob_log_polarity", "apple_f1", "apple_s"),
+)
 CLICK = 0.03
 """Standard deviation of a click, in boxes."""
 _APART = 1e6
@@ -232,7 +239,15 @@ class Task(NamedTuple):
     examples: int = 0
 
 
-def measure(task: Task, data: Path, apple: str | None) -> dict[str, Any]:
+def known_peers(task: Task, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Find what the peers made of an image; they don't change as we do."""
+    for line in lines:
+        if (line["image"], line["seed"]) == task[:2] and "blob_log_f1" in line:
+            return {name: line[name] for name in _PEERS if name in line}
+    return {}
+
+
+def measure(task: Task, data: Path, apple: str | None, peers: dict[str, Any]) -> dict[str, Any]:
     """Do one image and seed; runs in a process of its own, whose peak memory it tells."""
     name, seed, mode, n_examples = task
     if mode == "nonsense":
@@ -248,7 +263,10 @@ def measure(task: Task, data: Path, apple: str | None) -> dict[str, Any]:
         line |= measure_model(case, judge, name, seed, examples)
     unit = 1 if sys.platform == "darwin" else 1024
     line["memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    if mode == "candidates":
+    same = all(peers.get(name) == line[name] for name in ("box_size", "objects"))
+    if same and not (apple and case.particle_diameter and peers.get("apple_f1") is None):
+        line |= peers
+    elif mode == "candidates":
         line |= measure_peers(case, judge, apple)
     return {key: _plain(value) for key, value in line.items()}
 
@@ -268,9 +286,12 @@ def commit() -> str:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read what was measured before."""
+    """Read what was measured before, a line each, or all in the one object of ``--json``."""
     if not path.exists():
         return []
+    if path.suffix == ".json":
+        lines: list[dict[str, Any]] = json.loads(path.read_text())["lines"]
+        return lines
     return [json.loads(text) for text in path.read_text().splitlines() if text.strip()]
 
 
@@ -308,6 +329,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed of eight small images")
     parser.add_argument("--nonsense", action="store_true", help="images in which nothing recurs")
     parser.add_argument("--apple", metavar="PYTHON", help="of an environment with aspire")
+    parser.add_argument(
+        "--peers", type=Path, default=BASELINE, help="lines whose figures of peers are taken over"
+    )
     parser.add_argument("--output", type=Path, default=Path("field.jsonl"))
     parser.add_argument("--summary", action="store_true", help="measure nothing")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file")
@@ -318,6 +342,7 @@ def main() -> None:
     if unknown := set(wanted) - set(known):
         parser.error(f"no image named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     lines = read_lines(arguments.output)
+    peers = [*lines, *read_lines(arguments.peers)]
     done = {(x["image"], x["seed"], x["mode"], x.get("examples", 0)) for x in lines}
     todo = [
         task for task in tasks(arguments, [n for n in known if n in wanted]) if task not in done
@@ -326,7 +351,9 @@ def main() -> None:
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for task in [] if arguments.summary else todo:
             print(f"{task.image}, seed {task.seed}", file=sys.stderr)
-            line = pool.submit(measure, task, arguments.data, arguments.apple).result()
+            known_of_task = known_peers(task, peers)
+            job = pool.submit(measure, task, arguments.data, arguments.apple, known_of_task)
+            line = job.result()
             line |= {"commit": commit(), "machine": machine()}
             with arguments.output.open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -151,10 +151,31 @@ def test_examples_are_told_to_the_product_only_if_there_are_any(
     monkeypatch.setattr(field, "field_images", lambda data: {"a": lambda seed: case(12)})
     monkeypatch.setattr(field, "measure_peers", lambda *arguments: {})
     for n in (0, 2):
-        made = field.measure(field.Task("a", 0, "candidates", n), Path(), None)
+        made = field.measure(field.Task("a", 0, "candidates", n), Path(), None, {})
         assert made["candidates_error"] == "nothing recurs" and made["examples"] == n
     assert told[0] == {}
     np.testing.assert_equal(told[1]["examples"], field.choose_examples(case(12), 2, 0))
+
+
+def test_peers_are_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = [oracle("a", 0.7, box_size=50, objects=12, apple_f1=None, machine={})]
+    (tmp_path / "lines.json").write_text(json.dumps({"lines": lines}))
+    lines = field.read_lines(tmp_path / "lines.json")
+    measured = []
+
+    def measure_peers(*arguments: Any) -> dict[str, Any]:
+        measured.append(arguments)
+        return {"blob_log_f1": 0.1}
+
+    monkeypatch.setattr(field, "measure_candidates", lambda *arguments: {"polarity": "dark"})
+    monkeypatch.setattr(field, "measure_peers", measure_peers)
+    for n, seed, f1 in ((12, 0, 0.7), (12, 1, 0.1), (11, 0, 0.1)):
+        made = {"a": lambda seed, n=n: case(n)}
+        monkeypatch.setattr(field, "field_images", lambda data, made=made: made)
+        task = field.Task("a", seed, "candidates")
+        peers = field.known_peers(task, lines)
+        assert field.measure(task, Path(), None, peers)["blob_log_f1"] == f1
+    assert len(measured) == 2
 
 
 def test_all_objects_are_given_where_there_are_fewer_than_examples() -> None:
