@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from napari_equipose.geometry import InputError
 from napari_equipose.simulation import Scene, multi_object_scene
 from napari_equipose.training import propose, propose_many
-from napari_equipose.training._blobs import disc_response, find_blobs
+from napari_equipose.inference._blobs import disc_response, find_blobs
 
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 BOX = 34  # about the shapes of 28 pixels
@@ -52,7 +52,7 @@ def test_objects_are_found_and_little_else(scene: Scene) -> None:
 def test_best_come_first_and_the_list_can_be_cut(scene: Scene) -> None:
     found = propose(scene.image, BOX)
     assert (np.diff(found.scores) <= 0).all()
-    assert found.scores[-1] >= 1
+    assert found.scores[-1] >= 0
     few = propose(scene.image, BOX, max_candidates=10)
     np.testing.assert_array_equal(few.positions, found.positions[:10])
 
@@ -123,9 +123,9 @@ def test_lazy_images_are_read_in_pieces_with_the_same_result(
     np.save(tmp_path / "image.npy", scene.image)
     mapped = propose(np.load(tmp_path / "image.npy", mmap_mode="r"), BOX)
     np.testing.assert_array_equal(mapped.positions, found.positions)
-    monkeypatch.setattr("napari_equipose.training._flat_tiles._TILE", 128)
+    monkeypatch.setattr("napari_equipose.inference._scaled_tiles._TILE", 160)
     tiled = propose(scene.image, BOX)
-    assert recall(tiled.positions, found.positions, within=2) >= 0.95
+    assert recall(tiled.positions, found.positions, within=4) >= 0.95
     assert len(tiled.positions) <= 1.1 * len(found.positions)
 
 

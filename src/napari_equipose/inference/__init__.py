@@ -10,8 +10,9 @@ from ._averages import average_volumes
 from ._categories import categories_of, find_categories
 from ._class_summary import summarise_classes
 from ._cluster import ClusterMethod, cluster
-from ._detect import DetectionConfig, Picks, detect, threshold_of
+from ._detect import detect, threshold_of
 from ._detect_volume import VolumeSearch, calibrate_volumes, detect_volume, search_volume
+from ._detection_config import DetectionConfig, Picks
 from ._encode import Encoding, encode, least_score
 from ._fit_to_model import pixel_size_notice
 from ._fourier_shell import ShellCorrelation, fourier_shell_correlation

@@ -1,7 +1,6 @@
 """Objects in a large image: the encoder run over all of it, its peaks explained one by one."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +10,10 @@ from torch import Tensor
 
 from ..geometry import InputError, check_array, check_type, wrap_angle
 from ..models import OutOfMemory, SavedModel, can_pick, choose_device, free_memory, is_out_of_memory
+from ._detection_config import DetectionConfig, Picks
 from ._explain import Explanation
 from ._fit_to_model import check_kind_of_image
+from ._outlines import detect_by_outline, outlines_of
 from ._peaks import Candidates, find_candidates
 from ._progress import Notice, Progress
 from ._refine import Templates
@@ -21,41 +22,6 @@ USUAL_THRESHOLD = 0.2
 _LEAST_TILE = 16
 _TILES_AT_ONCE = 256
 """Boxes fitted at a time hold as many pixels as this number of tiles."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionConfig:
-    """How objects are found."""
-
-    threshold: float | None = None
-    """Objects of a lower score are left out; by default what the model's training images
-    suggest, see `calibrate`."""
-    min_distance: float | None = None
-    """Candidates are at least so many pixels apart; by default an eighth of the object size."""
-    rounds: int = 2
-    """How often to look: after the first time at what is left when the objects found so far are
-    explained away."""
-    tile_size: int = 128
-    """Side, in pixels, of the tiles that are encoded at a time; bounds the memory."""
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.tile_size < 1:
-            raise InputError("rounds and tile_size must be at least 1.")
-
-
-class Picks(NamedTuple):
-    """Objects of one image, of falling score."""
-
-    positions: NDArray[np.float32]
-    """Shape (n, 2): the middle of each object, (y, x) in pixels."""
-    rotation: NDArray[np.float32]
-    """Shape (n,), radians, counter-clockwise as displayed."""
-    score: NDArray[np.float32]
-    """Shape (n,): part of the power of its pixels that the object explains and no other object
-    does; at most 1. Where there is noise, of the power that they should have, see
-    `Explanation.score`."""
-    content: NDArray[np.float32]
-    """Shape (n, content_dim)."""
 
 
 def detect(
@@ -67,9 +33,11 @@ def detect(
 ) -> Generator[Progress | Notice, None, Picks]:
     """Find every object of an image.
 
-    The encoder runs fully convolutionally over the image. Each peak of its attention is decoded
-    at its likeliest rotations, fitted to the pixels, and objects are taken in the order of how
-    much they explain that is not explained yet; then the encoder looks at what is left.
+    Where the model was trained on objects with outlines, those find them again, and the model
+    tells rotation and content. Where noise hides outlines, the encoder runs fully
+    convolutionally over the image. Each peak of its attention is decoded at its likeliest
+    rotations, fitted to the pixels, and objects are taken in the order of how much they explain
+    that is not explained yet; then the encoder looks at what is left.
 
     Parameters
     ----------
@@ -109,6 +77,10 @@ def _detect(
     threshold = config.threshold
     if threshold is None:
         threshold = threshold_of(saved)
+    outlines = outlines_of(saved)
+    if outlines is not None:
+        picks = yield from detect_by_outline(saved, outlines, image, config, threshold, device)
+        return picks
     found, _ = yield from search(saved, image, config, threshold, device)
     return Picks(
         *(

@@ -10,7 +10,8 @@ from scipy.spatial import KDTree
 
 from ..geometry import InputError, MissingWedge, check_array, check_type
 from ..models import SavedModel, choose_device, model_kind
-from ._detect import DetectionConfig, threshold_of
+from ._detect import threshold_of
+from ._detection_config import DetectionConfig
 from ._progress import Notice, Progress
 from ._threshold import suggest_threshold
 from ._volume_blobs import check_volume, find_blobs

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..geometry import InputError, box_centre, check_type
 from ..models import SavedModel
-from ._detect import DetectionConfig, check_search, search
+from ._detect import check_search, search
+from ._detection_config import DetectionConfig
 from ._progress import Notice, Progress
 from ._threshold import suggest_threshold
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..geometry import wrap_angle
 from ..models import SavedModel, choose_device
-from ._detect import Picks, check_search
+from ._detect import check_search
+from ._detection_config import Picks
 from ._explain import Explanation
 from ._refine import decode_templates
 

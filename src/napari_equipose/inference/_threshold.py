@@ -9,7 +9,8 @@ from skimage.filters import threshold_otsu
 
 from ..geometry import InputError, check_type
 from ..models import SavedModel
-from ._detect import USUAL_THRESHOLD, DetectionConfig, check_search, search
+from ._detect import USUAL_THRESHOLD, check_search, search
+from ._detection_config import DetectionConfig
 from ._progress import Notice, Progress
 
 _LEAST, _MOST = 0.01, 0.5

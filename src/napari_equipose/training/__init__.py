@@ -4,6 +4,7 @@ from ._checkpoint import checkpoint_path
 from ._failure import ChildFault, Failure, explain
 from ._fit import fit
 from ._harmony_presets import HarmonyPreset, harmony_preset
+from ._hypotheses import Hypothesis, hypotheses
 from ._in_child import train_in_child
 from ._inputs import about, read_large_image, read_volume
 from ._kinds import Source, check_kind, kinds, why_not
@@ -31,6 +32,7 @@ __all__ = [
     "EpochReport",
     "Failure",
     "HarmonyPreset",
+    "Hypothesis",
     "MCEVAEPreset",
     "PreparedRun",
     "Preset",
@@ -56,6 +58,7 @@ __all__ = [
     "explain",
     "fit",
     "harmony_preset",
+    "hypotheses",
     "kinds",
     "mce_vae_preset",
     "pixel_size_of_layer",

@@ -8,14 +8,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError
+from ..inference._outlines import Outlines, single_boxes
+from ..inference._shape_search import ShapeObjects
 from ..models import Normalisation, TargetVAEConfig
 from ._kinds import changed, check_finds_in, check_kind, check_learns_from
 from ._prepare import boxes_from_images, boxes_from_stack
-from ._proposals import propose_many
+from ._proposals import Search, is_noisy, propose_many, search
 from ._run_file import TrainingRun
 from ._training_config import TrainingConfig
 from ._wake_sleep import Decoys
@@ -25,8 +26,6 @@ _LEAST_OF_STACK = 8
 _SEEN_IN_INTENSITIES = ("scale_range", "contrast_range", "brightness_range")
 _STRUCTURES, _LATER_RATE = 8, 1e-3
 _ENOUGH_TO_SORT, _MOST_TO_SORT = 100, 3000  # boxes
-_LITTLE_NOISE = 0.25
-"""Of the local contrast."""
 
 
 class PreparedRun(NamedTuple):
@@ -50,6 +49,10 @@ class PreparedRun(NamedTuple):
     """The objects of the boxes, aligned, of the same shape."""
     pixel_size: float | None = None
     """Angstrom a pixel of the images, where that is known."""
+    outlines: Outlines | None = None
+    """How the objects were found, where outlines tell them."""
+    objects: list[ShapeObjects] | None = None
+    """The same objects, in the order of the boxes, one entry an image."""
     decoys: Decoys | None = None
     """What of noise looks like an object, where classes are to be looked for in noise."""
 
@@ -104,6 +107,8 @@ def prepare_images(
     run: TrainingRun,
     images: Sequence[NDArray[Any]],
     positions: Sequence[NDArray[np.floating[Any]]] | None = None,
+    *,
+    examples: Sequence[NDArray[Any] | None] | None = None,
 ) -> PreparedRun:
     """Make boxes and configurations for a run on large images (y, x) or (y, x, 3).
 
@@ -114,6 +119,8 @@ def prepare_images(
     images : sequence of array
     positions : sequence of array, shape (n, 2), optional
         Centres (y, x) of the boxes in each image, in pixels; proposed when not given.
+    examples : sequence of array, shape (n, 2), or None, optional
+        Centers of a few objects in each image, to propose others like them.
 
     Raises
     ------
@@ -130,20 +137,24 @@ def prepare_images(
     likelihood = _likelihood(run)
     if likelihood == "auto":
         likelihood = "gaussian"
+    # The box of the model has room around the object for what a rough position misses.
+    model_box = 2 * round(0.625 * run.box_size)
     if positions is None:
-        found = propose_many(images, run.box_size, run.polarity)
-        positions = [candidates.positions for candidates in found]
-        polarity = found[0].polarity
+        found = search(images, run.box_size, run.polarity, examples)
+        positions = [candidates.positions for candidates in found.candidates]
+        polarity = found.candidates[0].polarity
         looked_for = tuple(images)
         _check_count(sum(map(len, positions)), run.box_size)
+        if found.outlines is not None and likelihood == "gaussian":
+            return _outlined(run, images, found, model_box)
+    elif examples is not None:
+        raise InputError("examples help to find objects: give them, or the positions of all.")
     else:
         polarity = _polarity(images, positions, run)
         looked_for = ()
     normalisation = Normalisation(kind="unit")
     if likelihood == "gaussian":
         normalisation = _flattening(images, run.box_size, polarity)
-    # The box of the model has room around the object for what a rough position misses.
-    model_box = 2 * round(0.625 * run.box_size)
     boxes, places = boxes_from_images(images, model_box, normalisation, positions)
     prepared = _prepared(
         run, boxes, places, likelihood, normalisation, _for_images(run, normalisation)
@@ -153,6 +164,24 @@ def prepare_images(
         decoys = _decoys(looked_for, run.box_size, polarity, places, normalisation, model_box)
         return prepared._replace(decoys=decoys)
     return prepared
+
+
+def _outlined(
+    run: TrainingRun, images: Sequence[NDArray[Any]], found: Search, model_box: int
+) -> PreparedRun:
+    """Make boxes of objects whose outlines are known, each without the others."""
+    assert found.outlines is not None and found.objects is not None and run.box_size is not None
+    normalisation = _flattening(images, run.box_size, found.candidates[0].polarity)
+    boxes = torch.cat(
+        [
+            single_boxes(image, objects, normalisation, run.box_size, model_box)
+            for image, objects in zip(images, found.objects, strict=True)
+        ]
+    )
+    places = [candidates.positions for candidates in found.candidates]
+    follow = _for_images(run, normalisation)
+    prepared = _prepared(run, boxes, places, "gaussian", normalisation, follow)
+    return prepared._replace(outlines=found.outlines, objects=found.objects)
 
 
 def _decoys(
@@ -206,15 +235,9 @@ def _flattening(
     images: Sequence[NDArray[Any]], box_size: int, polarity: Literal["dark", "bright"]
 ) -> Normalisation:
     """Choose how to flatten images: sharply where there is little noise, gently else."""
-    sharp = Normalisation(background_sigma=0.375 * box_size)
-    flat = sharp.of_image(np.asarray(images[0]))
-    grey = flat.mean(-1) if flat.ndim == 3 else flat
-    # A kernel blind to slopes and edges leaves the noise (Immerkaer, 1996).
-    kernel = np.outer((1, -2, 1), (1, -2, 1)) / 6
-    noise = float(np.median(np.abs(ndimage.convolve(grey, kernel)))) / 0.6745
-    if noise < _LITTLE_NOISE:
-        return replace(sharp, polarity=polarity)
-    return Normalisation(background_sigma=float(box_size), clip=4.0)
+    if is_noisy(images[0], box_size):
+        return Normalisation(background_sigma=float(box_size), clip=4.0)
+    return Normalisation(background_sigma=0.375 * box_size, polarity=polarity)
 
 
 def _for_images(run: TrainingRun, normalisation: Normalisation) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Candidate objects of a large image, given only how big an object is."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,8 +11,20 @@ from scipy.spatial import KDTree
 from skimage.filters import threshold_otsu
 
 from ..geometry import InputError
-from ._blobs import disc_response, find_blobs
-from ._flat_tiles import flat_tiles
+from ..inference._blobs import disc_response, find_blobs
+from ..inference._flat_tiles import flat_tiles
+from ..inference._outlines import Outlines
+from ..inference._shape_model import ShapeModel
+from ..inference._shape_search import (
+    ShapeObjects,
+    all_shapes,
+    evidence,
+    example_shapes,
+    learn_shapes,
+    learn_shapes_like,
+    shape_objects,
+)
+from ..models import Normalisation
 
 _WORKING_BOX = 24
 """Images are binned until a box is about this many pixels: detail beyond that only costs."""
@@ -27,17 +40,29 @@ _CONTRAST_RANGE = 5.0
 """Between usual and least or largest contrast in the image: halos are below, ice is above."""
 _CROWD = 6.25
 """Objects that have room in the area of a box, at most."""
+_HIT = 0.15
+"""How far from an object's center an example may lie, in boxes."""
+_LITTLE_NOISE = 0.5
+"""Of the local contrast: the images of the field board have up to 0.28 or more than 0.8."""
 
 
 class Candidates(NamedTuple):
-    """Where objects may be in one image; best first."""
+    """Where objects may be in one image; the surest first."""
 
     positions: NDArray[np.float32]
     """Shape (n, 2): (y, x) in pixels."""
     scores: NDArray[np.float32]
-    """Shape (n,): how far each stands out, in units of what was just kept; at least 1."""
+    """Shape (n,): natural logarithm of the odds that each is an object, as far as the outlines
+    tell; in noise, of how far it stands out, in units of what was just kept. Above 0."""
     polarity: Literal["dark", "bright"]
     """Of the objects against their surroundings."""
+    rotation: NDArray[np.float32]
+    """Shape (n,): of the long axis, radians, counter-clockwise as displayed; NaN in noise."""
+
+    def first(self, most: int | None) -> "Candidates":
+        """Return no more than so many, the surest."""
+        positions, scores, polarity, rotation = self
+        return Candidates(positions[:most], scores[:most], polarity, rotation[:most])
 
 
 def propose(
@@ -49,10 +74,10 @@ def propose(
 ) -> Candidates:
     """Propose where the objects of an image are, from nothing but their size.
 
-    Discs of several sizes are compared with a narrow rim around them. A peak counts by how far
-    it stands out over the pass to a stronger one, by how well its size fits the box, and by
-    rank rather than brightness, so that ice and dirt come late. The list is meant to hold
-    most objects and not too much else; a model that is trained on it may be rough on places.
+    Every connected part that stands out from its surroundings at some level, and whose outline
+    has an edge all along, may be an object. Those that recur, in size, shape, contrast and
+    texture, are told from the rest. In noise nothing has an outline: there, discs of several
+    sizes are compared with a narrow rim around them.
 
     Parameters
     ----------
@@ -61,8 +86,8 @@ def propose(
     box_size : int
         Side of a square that holds one object with a little margin, in pixels.
     polarity : {"either", "dark", "bright"}
-        Of the objects against their surroundings; "either" takes the one whose blobs fit the
-        box better.
+        Of the objects against their surroundings; "either" takes that of which more of the image
+        is well outlined.
     max_candidates : int, optional
         Keep no more than so many, the best.
 
@@ -81,6 +106,7 @@ def propose_many(
     polarity: Literal["either", "dark", "bright"] = "either",
     *,
     max_candidates: int | None = None,
+    examples: Sequence[NDArray[Any] | None] | None = None,
 ) -> list[Candidates]:
     """Propose objects in several images of one kind; they share one polarity.
 
@@ -91,6 +117,9 @@ def propose_many(
         As for `propose`.
     max_candidates : int, optional
         For each image.
+    examples : sequence of array, shape (n, 2), or None, optional
+        For each image the centers (y, x) of a few of its objects, in pixels. They decide polarity
+        and size, and what else the objects have in common.
 
     Returns
     -------
@@ -100,21 +129,187 @@ def propose_many(
     Raises
     ------
     InputError
-        As for `propose`.
+        As for `propose`, or if examples lie outside of their image.
     """
-    if polarity not in ("either", "dark", "bright"):
-        raise InputError(f"polarity must be either, dark or bright, got {polarity!r}.")
-    signs = [-1] if polarity == "dark" else [1] if polarity == "bright" else [-1, 1]
-    found = [_find(image, box_size, signs) for image in images]
-    sign = max(signs, key=lambda sign: sum(_evidence(each, sign) for each in found))
-    chosen = [_choose(each, sign, max_candidates) for each in found]
-    if not any(len(each.positions) for each in chosen):
+    found = search(images, box_size, polarity, examples).candidates
+    return [each.first(max_candidates) for each in found]
+
+
+class Search(NamedTuple):
+    """What was found in images of one kind."""
+
+    candidates: list[Candidates]
+    """One an image."""
+    outlines: Outlines | None
+    """How they were found; None where noise hides outlines."""
+    objects: list[ShapeObjects] | None
+    """The same objects with their outlines, one an image."""
+
+
+def search(
+    images: Sequence[NDArray[Any]],
+    box_size: int,
+    polarity: Literal["either", "dark", "bright"] = "either",
+    examples: Sequence[NDArray[Any] | None] | None = None,
+) -> Search:
+    """Do the work of `propose_many`."""
+    signs = check_search(images, box_size, polarity)
+    shown = _check_examples(images, examples)
+    if is_noisy(images[0], box_size):
+        found = Search(_in_noise(images, box_size, signs, shown), None, None)
+    else:
+        found = _by_outline(images, box_size, signs, shown)
+    if not any(len(each.positions) for each in found.candidates):
         raise InputError(
             f"found no {'' if polarity == 'either' else polarity + ' '}object of about "
-            f"{box_size} pixels; try another box size or polarity, or average frames if the "
-            "image is very noisy."
+            f"{box_size} pixels; try another box size or polarity, click a few objects as "
+            "examples, or average frames if the image is very noisy."
         )
-    return chosen
+    return found
+
+
+def check_search(images: Sequence[NDArray[Any]], box_size: int, polarity: str) -> list[int]:
+    """Refuse what can't be searched; give the signs of the polarities to look for."""
+    if polarity not in ("either", "dark", "bright"):
+        raise InputError(f"polarity must be either, dark or bright, got {polarity!r}.")
+    for image in images:
+        _check(image, box_size)
+    return {"dark": [-1], "bright": [1]}.get(polarity, [-1, 1])
+
+
+def _check_examples(
+    images: Sequence[NDArray[Any]], examples: Sequence[NDArray[Any] | None] | None
+) -> list[NDArray[np.float64]]:
+    """Give the examples of each image, (n, 2); none of any where nobody gave some."""
+    if examples is None:
+        return [np.empty((0, 2)) for _ in images]
+    if len(examples) != len(images):
+        raise InputError(f"examples for {len(examples)} images were given for {len(images)} images")
+    shown = []
+    for image, places in zip(images, examples, strict=True):
+        these = np.asarray([] if places is None else places, float).reshape(-1, 2)
+        outside = (these < 0) | (these >= np.array(image.shape[:2])) | ~np.isfinite(these)
+        if outside.any():
+            y, x = these[outside.any(1)][0]
+            raise InputError(
+                f"the example at y = {y:g}, x = {x:g} lies outside of its image of "
+                f"{image.shape[0]} x {image.shape[1]} pixels."
+            )
+        shown.append(these)
+    return shown
+
+
+def is_noisy(image: NDArray[Any], box_size: int) -> bool:
+    """Say whether noise, rather than outlines, is most of what an image shows pixel by pixel."""
+    flat = Normalisation(background_sigma=0.375 * box_size).of_image(np.asarray(image))
+    grey = flat.mean(-1) if flat.ndim == 3 else flat
+    # A kernel blind to slopes and edges leaves the noise (Immerkaer, 1996).
+    kernel = np.outer((1, -2, 1), (1, -2, 1)) / 6
+    noise = float(np.median(np.abs(ndimage.convolve(grey, kernel)))) / 0.6745
+    return noise >= _LITTLE_NOISE
+
+
+class Explained(NamedTuple):
+    """A way to explain images by outlines."""
+
+    sign: int
+    model: ShapeModel
+    objects: list[ShapeObjects]
+    """One an image."""
+    shown: int
+    """Examples that are among the objects."""
+    evidence: float
+
+
+def explain_by_outline(
+    images: Sequence[NDArray[Any]],
+    box_size: int,
+    signs: Sequence[int],
+    shown: Sequence[NDArray[np.float64]] | None = None,
+    every_size: bool = False,
+) -> list[Explained]:
+    """Explain images by outlines in several ways, the best first."""
+    found = [all_shapes(image, box_size, signs) for image in images]
+    shown = shown or [np.empty((0, 2)) for _ in images]
+    ways = []
+    for sign in signs:
+        by_image = [each[sign] for each in found]
+        parts = [part for each in by_image for part in each]
+        models = [learn_shapes(parts)]
+        if any(map(len, shown)):
+            models.append(learn_shapes_like(parts, example_shapes(by_image, shown)))
+        weight = evidence(parts)
+        for model in models:
+            if model is None:
+                continue
+            for number in range(model.kinds_of_objects if every_size else 1):
+                kind = model.of_kind(number)
+                objects = [shape_objects(each, kind) for each in by_image]
+                likely = [each.select(each.log_odds > 0) for each in objects]
+                hits = sum(map(partial(_hits, box_size=box_size), likely, shown))
+                ways.append(Explained(sign, kind, likely, hits, weight / (1 + number)))
+    # What finds the examples unaided is surer than what was fitted to them.
+    return sorted(ways, key=lambda way: (-way.shown, -way.evidence))
+
+
+def _hits(objects: ShapeObjects, shown: NDArray[np.float64], box_size: int) -> int:
+    """Count the examples that are among the objects."""
+    if not len(objects.positions) or not len(shown):
+        return 0
+    away, _ = KDTree(objects.positions).query(shown)
+    return int((away < _HIT * box_size).sum())
+
+
+def _by_outline(
+    images: Sequence[NDArray[Any]],
+    box_size: int,
+    signs: Sequence[int],
+    shown: Sequence[NDArray[np.float64]],
+) -> Search:
+    ways = explain_by_outline(images, box_size, signs, shown)
+    if not ways:
+        nothing = np.empty(0, np.float32)
+        none = Candidates(np.empty((0, 2), np.float32), nothing, "dark", nothing)
+        return Search([none for _ in images], None, None)
+    best = ways[0]
+    polarity: Literal["dark", "bright"] = "dark" if best.sign < 0 else "bright"
+    candidates = [
+        Candidates(
+            each.positions.astype(np.float32),
+            each.log_odds.astype(np.float32),
+            polarity,
+            each.rotation.astype(np.float32),
+        )
+        for each in best.objects
+    ]
+    return Search(candidates, Outlines(box_size, best.sign, best.model), best.objects)
+
+
+def in_noise(
+    images: Sequence[NDArray[Any]], box_size: int, sign: int
+) -> tuple[list[Candidates], float]:
+    """Find what stands out of noise, of one polarity; and how much there is of it."""
+    found = [_find(image, box_size, [sign]) for image in images]
+    return [_choose(each, sign) for each in found], sum(_evidence(each, sign) for each in found)
+
+
+def _in_noise(
+    images: Sequence[NDArray[Any]],
+    box_size: int,
+    signs: Sequence[int],
+    shown: Sequence[NDArray[np.float64]],
+) -> list[Candidates]:
+    ways = [in_noise(images, box_size, sign) for sign in signs]
+
+    def worth(way: tuple[list[Candidates], float]) -> tuple[int, float]:
+        hits = sum(
+            int((KDTree(each.positions).query(places)[0] < _HIT * box_size).sum())
+            for each, places in zip(way[0], shown, strict=True)
+            if len(each.positions) and len(places)
+        )
+        return hits, way[1]
+
+    return max(ways, key=worth)[0]
 
 
 class _Blobs(NamedTuple):
@@ -145,7 +340,6 @@ class _Found(NamedTuple):
 
 def _find(image: NDArray[Any], box_size: int, signs: Sequence[int]) -> _Found:
     """Read an image tile by tile, and measure its blobs of all sizes."""
-    _check(image, box_size)
     binning = max(1, round(box_size / _WORKING_BOX))
     box = box_size / binning
     parts: dict[int, list[_Blobs]] = {sign: [] for sign in signs}
@@ -229,7 +423,7 @@ def _evidence(found: _Found, sign: int) -> float:
     return float(score[kept[: int(found.area) + 1]].sum())
 
 
-def _choose(found: _Found, sign: int, most: int | None) -> Candidates:
+def _choose(found: _Found, sign: int) -> Candidates:
     """Take the blobs of this polarity that are likely objects, each object once."""
     blobs = found.blobs[sign]
     # A disc of unit norm answers to white noise alike, whatever its radius.
@@ -242,11 +436,12 @@ def _choose(found: _Found, sign: int, most: int | None) -> Candidates:
     if len(kept):
         usual = np.median(np.log(blobs.contrast[kept[: len(kept) // 2 + 1]]))
         alike = np.abs(np.log(blobs.contrast[kept]) - usual) <= np.log(_CONTRAST_RANGE)
-        kept = kept[alike][:most]
+        kept = kept[alike]
     return Candidates(
         blobs.positions[kept].astype(np.float32),
-        (score[kept] / least).astype(np.float32),
+        np.log(score[kept] / least).astype(np.float32),
         "dark" if sign < 0 else "bright",
+        np.full(len(kept), np.nan, np.float32),
     )
 
 

@@ -26,6 +26,8 @@ from ..inference import (
     isolate,
     least_score,
 )
+from ..inference._outlines import read_boxes, turn_of
+from ..inference._shape_search import join_objects
 from ..models import (
     SavedModel,
     build_model,
@@ -50,6 +52,8 @@ _FIRST_PART = 0.4
 _ROOM = 1.2
 """Between the extent of objects and the middle of the boxes that the first round learns from."""
 _LEAST_BOXES = 20
+_LIKELY = 0.5
+"""Probability above which a shape with an outline is taken for an object."""
 _CALIBRATION_IMAGES = 3
 
 
@@ -68,12 +72,13 @@ def train_prepared(
     Where images are so noisy that structures are wanted, boxes are sorted into classes first, and
     if some are found, the model begins with them and learns, in one round, from their members.
 
-    Candidates are rough, and in a crowd their boxes show neighbours. So the first round learns
-    one typical object from the middle of the boxes, its content held at zero; the middle is two
-    thirds of the canonical frame, and more where objects are seen to be hollow. That model finds
-    objects in the images; each is cut out with the others explained away, and the second round
-    learns from those boxes. The threshold that parts objects from chance fits goes into the
-    model's record.
+    Objects that were found by their outlines are learned in one round: each box shows one. Where
+    noise hides outlines, candidates are rough, and in a crowd their boxes show neighbors. So the
+    first round learns one typical object from the middle of the boxes, its content held at zero;
+    the middle is two thirds of the canonical frame, and more where objects are seen to be hollow.
+    That model finds objects in the images; each is cut out with the others explained away, and the
+    second round learns from those boxes. The minimum score of an object goes into the model's
+    record, and what its outlines are like.
 
     Parameters
     ----------
@@ -130,6 +135,13 @@ def _train_prepared(
     def used() -> float:
         return time.monotonic() - start
 
+    if prepared.outlines is not None:
+        settings["spent"] = used()
+        yield from train(prepared.boxes, model, whole, output=output, resume=again, **settings)
+        _agree(output, prepared.boxes, device)
+        saved = _with_outlines(output, prepared, device)
+        _forget(output)
+        return saved
     if not prepared.images or _are_volumes(prepared):
         settings |= {"ctf": prepared.ctf, "targets": prepared.targets}
         settings["spent"] = used()
@@ -315,6 +327,18 @@ def _sort(path: Path, boxes: Tensor, device: str) -> None:
     if hasattr(saved.model, "set_categories"):
         find_categories(saved, boxes, device)
         save_model(path, saved.model, saved.normalisation, saved.record)
+
+
+def _with_outlines(path: Path, prepared: PreparedRun, device: str) -> SavedModel:
+    """Put into the model file how its objects are found."""
+    assert prepared.outlines is not None and prepared.objects is not None
+    saved = load_model(path)
+    rotation, _ = read_boxes(saved, prepared.boxes, device)
+    objects = join_objects(prepared.objects)
+    outlines = prepared.outlines._replace(turn=turn_of(rotation.numpy(), objects))
+    record = saved.record | {"threshold": _LIKELY, "outlines": outlines.to_record()}
+    save_model(path, saved.model, saved.normalisation, record)
+    return load_model(path)
 
 
 def _with_threshold(path: Path, threshold: float) -> SavedModel:
