@@ -170,7 +170,7 @@ def test_impossible_nuisances_are_refused(options: dict, said: str) -> None:
 def test_a_seed_draws_a_micrograph_and_repeats_it() -> None:
     first, again = (draw_micrograph(np.random.default_rng(4), snr=0.1) for _ in range(2))
     assert first.config == again.config and first.name == again.name
-    small = [draw_micrograph(np.random.default_rng(5), shape=(600, 500)) for _ in range(2)]
+    small = [draw_micrograph(np.random.default_rng(5), snr=0.3, shape=(600, 500)) for _ in range(2)]
     images = [
         simulate_micrograph(d.structure, np.random.default_rng(1), d.config).image for d in small
     ]
@@ -185,6 +185,10 @@ def test_random_micrographs_cover_what_they_promise() -> None:
     counts = np.array([c.n for c in configs])
     assert counts.min() >= 30 and counts.max() <= 400 and np.ptp(counts) > 300
     snrs = np.array([c.snr for c in configs])
+    # a particle's signal: variance over that of the noise, times the pixels of its disc
+    widths = [np.percentile(np.linalg.norm(d.structure.xyz, axis=1), 99) for d in drawn]
+    radii = np.array([w / c.pixel_size for w, c in zip(widths, configs, strict=True)])
+    assert (pi * radii**2 * snrs).min() > 139
     assert 0.05 <= snrs.min() < 0.07 and 0.25 < snrs.max() <= 0.3
     for name in ("contaminants", "ice_balls", "crystals", "aggregates", "carbon", "gradient"):
         values = np.array([getattr(c, name) for c in configs])
@@ -199,7 +203,7 @@ def test_random_micrographs_cover_what_they_promise() -> None:
 @pytest.mark.parametrize("seed", range(30, 40))
 def test_particles_of_every_draw_find_room(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    drawn = draw_micrograph(rng, shape=(500, 500))
+    drawn = draw_micrograph(rng, snr=0.3, shape=(500, 500))
     micrograph = simulate_micrograph(drawn.structure, rng, replace(drawn.config, contaminants=0))
     assert (micrograph.truth.view != "aggregate").sum() == drawn.config.n >= 30
     assert np.isfinite(micrograph.image).all()
@@ -232,11 +236,11 @@ def test_the_command_writes_the_micrograph_and_its_truth(tmp_path: Path) -> None
 
 def test_the_command_draws_a_random_micrograph_but_for_what_is_given(tmp_path: Path) -> None:
     command = ("simulate", "micrograph", "--random", "--shape", 500, 500, "--seed", 3, "--json")
-    told = json.loads(succeed(*command, "--snr", 0.15, "-o", tmp_path).stdout)
-    drawn = draw_micrograph(np.random.default_rng(3), shape=(500, 500))
-    assert told["structure"] == drawn.name and told["snr"] == 0.15
+    told = json.loads(succeed(*command, "--snr", 0.25, "--defocus", 9000, "-o", tmp_path).stdout)
+    drawn = draw_micrograph(np.random.default_rng(3), snr=0.25, shape=(500, 500))
+    assert told["structure"] == drawn.name and told["snr"] == 0.25 and told["defocus"] == 9000
     for field in fields(drawn.config):
-        if field.name != "snr":
+        if field.name != "defocus":
             value = getattr(drawn.config, field.name)
             assert told[field.name] == (list(value) if isinstance(value, tuple) else value)
     assert len(pd.read_csv(tmp_path / "truth.csv")) >= drawn.config.n

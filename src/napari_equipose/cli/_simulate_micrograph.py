@@ -130,7 +130,7 @@ def micrograph(
     if random and structure is not None:
         raise InputError("--random draws the structure too; leave out one of the two.")
     if random:
-        name, atoms, config = draw_micrograph(rng, shape=shape or (1200, 1200))
+        name, atoms, config = draw_micrograph(rng, snr=snr, shape=shape or (1200, 1200))
         config, source = replace(config, **given), None
     else:
         name, atoms, config, source = _structure(structure or "barrel", given)

@@ -14,7 +14,10 @@ from ._structures import Structure
 _N = (30, 400)
 _SNR = (0.05, 0.3)
 _DIAMETER = (20.0, 80.0)  # pixels
-_PIXEL_SIZE = (1.5, 8.0)  # Angstrom
+_LEAST_SIGNAL = 140.0
+"""Of a particle: its variance over that of the noise, times the pixels of its disc. With half as
+much even a matched filter that knows the particle finds as many peaks of noise as particles."""
+_PIXEL_SIZE = (1.2, 8.0)  # Angstrom
 _FILLED = 0.33  # of the field: placing at random gets stuck at about a half
 
 
@@ -37,7 +40,9 @@ def draw_micrograph(
 
     Drawn are the structure and its views, 30 to 400 particles of 20 to 80 pixels, pixel size,
     defocus, slope of the ice, dense crystals, balls of ice of any size, crystalline ice,
-    aggregates, and a carbon edge. Each nuisance is absent from a third of the draws or more.
+    aggregates, and a carbon edge. Each nuisance is absent from a third of the draws or more. The
+    more noise, the larger are the smallest particles (24 pixels at SNR 0.3, 42 at 0.1), since
+    smaller ones could not be told from noise.
 
     Parameters
     ----------
@@ -51,21 +56,28 @@ def draw_micrograph(
     Raises
     ------
     InputError
-        If the image has no room for 30 particles of 20 pixels.
+        If the image has no room for 30 particles that can be told from noise.
     """
+    if snr is None:
+        snr = _even(rng, *_SNR)
+    elif not snr > 0:
+        raise InputError(f"snr must be positive, got {snr}.")
+    smallest = max(_DIAMETER[0], (4 / pi * _LEAST_SIGNAL / snr) ** 0.5)
     name = MODEL_STRUCTURES[rng.integers(len(MODEL_STRUCTURES))]
     structure, known = model_structure(name)
     names = [*dict.fromkeys((*known, ANY_VIEW))]
     chosen = rng.permutation(len(names))[: rng.integers(1, len(names) + 1)]
     spacing = rng.uniform(1.05, 1.4)
     longest = 2 * float(np.percentile(np.linalg.norm(structure.xyz, axis=1), 99))  # Angstrom
-    widest = min(_DIAMETER[1], longest / _PIXEL_SIZE[0], _room(_N[0], shape, spacing))
-    if widest < _DIAMETER[0]:
+    widest = min(
+        max(_DIAMETER[1], smallest), longest / _PIXEL_SIZE[0], _room(_N[0], shape, spacing)
+    )
+    if widest < smallest:
         raise InputError(
             f"an image of {shape[0]} x {shape[1]} px has no room for {_N[0]} particles of "
-            f"{_DIAMETER[0]:g} px; ask for a larger one."
+            f"{smallest:.0f} px, which SNR {snr:.3g} takes; ask for a larger one or less noise."
         )
-    least = max(_DIAMETER[0], longest / _PIXEL_SIZE[1])
+    least = max(smallest, longest / _PIXEL_SIZE[1])
     diameter = _even(rng, min(least, widest), widest)
     most = _most(diameter, shape, spacing)
     return MicrographDraw(
@@ -75,7 +87,7 @@ def draw_micrograph(
             shape=shape,
             pixel_size=longest / diameter,
             n=round(_even(rng, _N[0], min(_N[1], most))),
-            snr=_even(rng, *_SNR) if snr is None else snr,
+            snr=snr,
             views={names[k]: known.get(names[k], 1) for k in sorted(chosen)},
             tilt_std=_sometimes(rng, 0.15),
             spacing=spacing,
