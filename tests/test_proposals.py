@@ -11,9 +11,9 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from napari_equipose.geometry import InputError
+from napari_equipose.inference._blobs import disc_response, find_blobs
 from napari_equipose.simulation import Scene, multi_object_scene
 from napari_equipose.training import propose, propose_many
-from napari_equipose.inference._blobs import disc_response, find_blobs
 
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 BOX = 34  # about the shapes of 28 pixels
