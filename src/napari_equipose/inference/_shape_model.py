@@ -1,6 +1,6 @@
 """Which shapes recur: the objects of an image told from everything else that has an outline."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ _FREEDOM = 6.0
 """Of the t distributions: outliers move them little."""
 _ROUNDS = 40
 _RIDGE = 0.05
+_SIZE_RIDGE = 0.01
 _EXAMPLE_COUNTS = 5.0
 """Shapes that weigh as much as one that a user pointed at."""
 
@@ -238,37 +239,69 @@ def fit_shape_model(
     return model
 
 
-def two_sizes(size: NDArray[np.float64]) -> GaussianMixture | None:
-    """Part sizes into large and small where they are plainly of two kinds.
+class TwoSizes(NamedTuple):
+    """Two kinds of objects by their lengths and widths."""
+
+    mixture: GaussianMixture
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def probabilities(self, size: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of each kind, (2, n), for logarithms of length and width (n, 2)."""
+        kinds: NDArray[np.float64] = self.mixture.predict_proba((size - self.center) / self.scale).T
+        return kinds
+
+
+def two_sizes(size: NDArray[np.float64]) -> TwoSizes | None:
+    """Part sizes into two kinds where they plainly are of two.
 
     Parameters
     ----------
-    size : ndarray, shape (n,)
-        Logarithms of areas.
+    size : ndarray, shape (n, 2)
+        Logarithms of length and width.
 
     Returns
     -------
-    GaussianMixture or None
-        Of two components. None if there is no very strong evidence against one (a difference of
-        10 in the Bayesian information criterion: Kass and Raftery, Journal of the American
-        Statistical Association 1995), or if the two would not be parted (by the measure of Ashman
-        et al., Astronomical Journal 1994, which is 2 where they are).
+    TwoSizes or None
+        None if there is no very strong evidence against one kind (a difference of 10 in the
+        Bayesian information criterion: Kass and Raftery, Journal of the American Statistical
+        Association 1995), or if the two would not be parted (by the measure of Ashman et al.,
+        Astronomical Journal 1994, which is 2 where they are).
     """
-    n, spread = len(size), float(size.std())
-    if n < 8 or len(np.unique(size)) < 2:
+    if len(size) < 8:
         return None
-    large = size > threshold_otsu(size)
-    column, ridge = size[:, None], 1e-3 * spread**2
-    two = GaussianMixture(
-        2,
-        reg_covar=ridge,
-        means_init=[[size[large].mean()], [size[~large].mean()]],
-        weights_init=[large.mean(), 1 - large.mean()],
-    ).fit(column)
-    one = GaussianMixture(reg_covar=ridge).fit(column)
-    width = np.sqrt(two.covariances_[:, 0, 0])
-    parted = np.sqrt(2) * abs(two.means_[0, 0] - two.means_[1, 0]) / np.hypot(*width)
-    return two if parted > 2 and one.bic(column) - two.bic(column) > 10 else None
+    center, scale = size.mean(0), size.std(0) + 1e-9
+    z = (size - center) / scale
+
+    def mixture(count: int, **begin: Any) -> GaussianMixture:
+        return GaussianMixture(count, reg_covar=_SIZE_RIDGE, random_state=0, **begin).fit(z)
+
+    one, twos = mixture(1), []
+    for column in z.T:
+        large = column > threshold_otsu(column)
+        if 2 < large.sum() < len(z) - 2:
+            groups = z[large], z[~large]
+            begin = {
+                "weights_init": [len(group) / len(z) for group in groups],
+                "means_init": [group.mean(0) for group in groups],
+                "precisions_init": [
+                    np.linalg.inv(np.cov(group.T) + _SIZE_RIDGE * np.eye(2)) for group in groups
+                ],
+            }
+            twos.append(mixture(2, **begin))
+    if not twos:
+        return None
+    two = min(twos, key=lambda each: each.bic(z))
+    parted = _parted(two) > 2 and one.bic(z) - two.bic(z) > 10
+    return TwoSizes(two, center, scale) if parted else None
+
+
+def _parted(two: GaussianMixture) -> float:
+    """Distance of two normal distributions along their discriminant, by their widths there."""
+    apart = two.means_[0] - two.means_[1]
+    axis = np.linalg.solve(two.covariances_.mean(0), apart)
+    widths = np.sqrt(np.einsum("i,kij,j->k", axis, two.covariances_, axis))
+    return float(np.sqrt(2) * abs(axis @ apart) / np.hypot(*widths))
 
 
 def _moments(

@@ -73,15 +73,6 @@ def join_objects(parts: Sequence[ShapeObjects]) -> ShapeObjects:
     return ShapeObjects(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-class Examples(NamedTuple):
-    """Shapes that objects a user pointed at have."""
-
-    features: NDArray[np.float64]
-    """Shape (n, d): of one shape for each object that has one."""
-    area: NDArray[np.float64]
-    """Shape (n,): in boxes."""
-
-
 def all_shapes(
     image: NDArray[Any], box_size: int, signs: Sequence[int]
 ) -> dict[int, list[TileShapes]]:
@@ -124,7 +115,7 @@ def _of_one_size(
     features: NDArray[np.float64],
     area: NDArray[np.float64],
     score: NDArray[np.float64],
-    examples: Examples | None = None,
+    examples: NDArray[np.float64] | None = None,
 ) -> ShapeModel:
     """Where likely objects are of two sizes, keep one.
 
@@ -133,19 +124,18 @@ def _of_one_size(
     for _ in range(_SIZES):
         member = model.probabilities(features)
         likely = member[0] > 0.5
-        sizes = two_sizes(np.log(area[likely]))
+        sizes = two_sizes(features[likely, :2])
         if sizes is None:
             break
-        part = sizes.predict_proba(np.log(area[likely])[:, None]).T
+        part = sizes.probabilities(features[likely, :2])
         if examples is None:
             weight = part @ (score[likely] ** 2 * area[likely])
         else:
-            weight = sizes.predict_proba(np.log(examples.area)[:, None]).sum(0)
+            weight = sizes.probabilities(examples[:, :2]).sum(1)
         wanted = int(np.argmax(weight))
         objects, others = np.zeros((2, len(features)))
         objects[likely], others[likely] = part[wanted], part[1 - wanted]
-        known = None if examples is None else examples.features
-        model = fit_shape_model(features, np.stack([objects, others, ~likely]), known)
+        model = fit_shape_model(features, np.stack([objects, others, ~likely]), examples)
     return model
 
 
@@ -163,7 +153,7 @@ def _columns(
 
 def example_shapes(
     parts: Sequence[Sequence[TileShapes]], examples: Sequence[NDArray[Any]]
-) -> Examples:
+) -> NDArray[np.float64]:
     """Find the shapes, alike in size, that lie where a user pointed.
 
     Parameters
@@ -172,6 +162,11 @@ def example_shapes(
         Of each image, of one polarity.
     examples : sequence of array, shape (n, 2)
         Of each image: (y, x) in pixels.
+
+    Returns
+    -------
+    ndarray, shape (n, d)
+        Features of one shape for each place that has one.
     """
     near: list[tuple[TileShapes, NDArray[np.int64]]] = []
     for tiles, places in zip(parts, examples, strict=True):
@@ -185,7 +180,7 @@ def example_shapes(
                 if len(rows):
                     near.append((part, rows))
     if not near:
-        return Examples(np.empty((0, 0)), np.empty(0))
+        return np.empty((0, 0))
     sizes = [np.log(np.stack([p.shapes.length[r], p.shapes.width[r]], 1)) for p, r in near]
     weights = [p.plausible[r] ** 2 for p, r in near]
 
@@ -201,19 +196,25 @@ def example_shapes(
         rows[np.argmax(part.plausible[rows] ** 2 * agreement(size))]
         for (part, rows), size in zip(near, sizes, strict=True)
     ]
-    pairs = [(part, row) for (part, _), row in zip(near, chosen, strict=True)]
-    return Examples(
-        np.stack([part.features[row] for part, row in pairs]),
-        np.stack([part.shapes.area[row] for part, row in pairs]),
-    )
+    return np.stack([part.features[row] for (part, _), row in zip(near, chosen, strict=True)])
 
 
-def learn_shapes_like(parts: Sequence[TileShapes], examples: Examples) -> ShapeModel | None:
-    """Learn which shapes are like those that a user pointed at."""
-    if not len(examples.features):
+def learn_shapes_like(
+    parts: Sequence[TileShapes], examples: NDArray[np.float64]
+) -> ShapeModel | None:
+    """Learn which shapes are like those that a user pointed at.
+
+    Parameters
+    ----------
+    parts : sequence of TileShapes
+        Of one polarity.
+    examples : ndarray, shape (n, d)
+        Features of their shapes.
+    """
+    if not len(examples):
         return None
     every = np.concatenate([part.features for part in parts])
-    middle, spread = np.median(examples.features, 0), every.std(0) + 1e-9
+    middle, spread = np.median(examples, 0), every.std(0) + 1e-9
 
     def closeness(features: NDArray[np.float64]) -> NDArray[np.float64]:
         away = (((features - middle) / spread) ** 2).mean(1)
@@ -225,7 +226,7 @@ def learn_shapes_like(parts: Sequence[TileShapes], examples: Examples) -> ShapeM
     if len(features) < _FEWEST:
         return None
     close = closeness(features)
-    model = fit_shape_model(features, np.stack([close, 1 - close]), examples.features)
+    model = fit_shape_model(features, np.stack([close, 1 - close]), examples)
     return _of_one_size(model, features, area, score, examples)
 
 
