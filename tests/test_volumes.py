@@ -314,7 +314,8 @@ def test_what_was_measured_is_told_of_the_volume(
     kept = spectrum * wedge.measures(frequency).numpy()
     cut = np.fft.irfftn(kept, part.shape, axes=(0, 1, 2))
     cut = cut.astype(np.float32)
-    alone = finish(detect_volume(drawer, cut, config, device="cpu"))
+    nothing_missing = MissingWedge(tilt_min_deg=-90, tilt_max_deg=90)
+    alone = finish(detect_volume(drawer, cut, config, wedge=nothing_missing, device="cpu"))
     told = finish(detect_volume(drawer, cut, config, wedge=wedge, device="cpu"))
     # what was not measured is missing from what is explained, unless it is told
     assert len(told.score) == len(alone.score) >= 3

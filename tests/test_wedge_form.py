@@ -110,3 +110,11 @@ def test_ranges_that_are_none_are_refused(forms, columns, words) -> None:
     on_points(forms, **columns)
     with pytest.raises(InputError, match=words):
         forms.read()
+
+
+def test_a_person_says_that_no_wedge_is_missing(forms: Any) -> None:
+    forms.wedge.axis.value = None
+    assert forms.wedge.axis.currentText() == "not told" and forms.wedge.read() is None
+    forms.wedge.axis.setCurrentIndex(forms.wedge.axis.findText("no missing wedge"))
+    assert forms.wedge.read() == MissingWedge(tilt_min_deg=-90, tilt_max_deg=90)
+    assert not forms.wedge.low.isVisibleTo(forms.wedge)

@@ -15,7 +15,8 @@ TiltRange = Annotated[
     tuple[float, float] | None,
     typer.Option(
         metavar="MIN MAX",
-        help="Of the tilt series of volumes, in degrees: what it does not measure does not count.",
+        help="Of the tilt series of volumes, in degrees: what it does not measure does not count. "
+        "-90 90 where nothing is missing.",
     ),
 ]
 TiltAxis = Annotated[

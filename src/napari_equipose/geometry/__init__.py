@@ -40,6 +40,7 @@ from ._rotations import (
     turn_about,
 )
 from ._wedge import MissingWedge, fourier_ball, fourier_grid
+from ._wedge_seen import find_wedge, refuse_untold_wedge
 
 __all__ = [
     "GROUPS",
@@ -62,12 +63,14 @@ __all__ = [
     "exponential_map",
     "extract_boxes",
     "extract_cubes",
+    "find_wedge",
     "fourier_ball",
     "fourier_crop",
     "fourier_grid",
     "group_size",
     "numbers_like",
     "random_rotations",
+    "refuse_untold_wedge",
     "remove_poses",
     "resample",
     "rotate_filters",

@@ -55,7 +55,7 @@ class MissingWedge:
         if not -90 <= low < high <= 90:
             raise InputError(
                 f"the tilt range must run from one angle to a larger one, both within -90 to 90 "
-                f"degrees, got {low:g} to {high:g}; for data without a missing wedge give no range."
+                f"degrees, got {low:g} to {high:g}; where nothing is missing give -90 to 90."
             )
         if self.tilt_axis not in ("y", "x"):
             raise InputError(f"the tilt axis must be y or x, got {self.tilt_axis!r}.")

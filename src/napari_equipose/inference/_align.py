@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..geometry import InputError, check_array, check_type
+from ..geometry import InputError, check_array, check_type, refuse_untold_wedge
 from ..models import SavedModel, choose_device, missing_wedge
 from ._align_class import Stand, Step, align_volumes, average_images
 from ._alignment import AlignConfig, Alignment
@@ -38,7 +38,8 @@ def align(
         be memory-mapped or gathered from many files.
     config : AlignConfig, optional
     wedge : MissingWedge, or a sequence of one for each volume, optional
-        What was measured of volumes; by default what the model was trained with.
+        What was measured of volumes; by default what the model was trained with. Where neither
+        tells, and a wedge is plainly missing, they are refused: from -90 to 90 is all.
     half : array_like, shape (n,), optional
         0 or 1 for each particle, where halves were kept apart before; at random by default.
     device : str
@@ -61,7 +62,7 @@ def align(
     ------
     InputError
         If the boxes do not fit the model, or it infers no pose of images; if they are too few, or
-        wedges or halves do not fit them.
+        wedges or halves do not fit them; if they miss a wedge of which nobody told.
 
     Notes
     -----
@@ -88,6 +89,8 @@ def align(
         config = replace(config, search="local" if local else "everywhere")
     _check(stack, config, wedge, half, volumes)
     check_boxes(saved, stack)
+    if volumes and wedge is None:
+        refuse_untold_wedge(stack)
     return _align(saved, stack, config, wedge, half, device)
 
 

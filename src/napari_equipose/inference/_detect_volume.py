@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from ..geometry import InputError, MissingWedge, check_array, check_type
-from ..models import SavedModel, choose_device, model_kind
+from ..geometry import InputError, MissingWedge, check_array, check_type, refuse_untold_wedge
+from ..models import SavedModel, choose_device, missing_wedge, model_kind
 from ._detect import threshold_of
 from ._detection_config import DetectionConfig
 from ._progress import Notice, Progress
@@ -58,6 +58,8 @@ def detect_volume(
         Its ``rounds`` and ``tile_size`` are of images; ``min_distance`` is by default 0.3 boxes.
     wedge : MissingWedge, optional
         What the tilt series of the volume measured; by default what the model was trained with.
+        Where neither tells, and a wedge is plainly missing, the volume is refused: from -90 to 90
+        is all.
     device : str
         As for `models.choose_device`.
 
@@ -247,6 +249,8 @@ def _check(
             "train one that does (--model harmony)."
         )
     check_volume(volume, saved.model.config.box_size)
+    if (wedge or missing_wedge(saved.model.config)) is None:
+        refuse_untold_wedge(volume)
 
 
 def _far_apart(positions: NDArray[np.float32], distance: float) -> NDArray[np.int64]:

@@ -53,8 +53,8 @@ class HarmonyConfig:
     """Propose each pose from a view of the image, turned by a rotation of its own, all views with
     the same weights: what is learnt of one rotation is known of all. Needs several hypotheses."""
     tilt_min_deg: float | None = None
-    """Least tilt of a tomogram's tilt series in degrees; volumes without a missing wedge have no
-    tilt range."""
+    """Least tilt of a tomogram's tilt series in degrees; -90, and 90 the largest, where nothing is
+    missing of volumes. Where it is not told, a wedge that is plainly missing is asked for."""
     tilt_max_deg: float | None = None
     tilt_axis: Literal["y", "x"] = "y"
     mask_radius: float | None = None

@@ -80,8 +80,8 @@ class SpatialVAEConfig:
     mask_radius: float | None = None
     """Pixels farther from the centre of the box do not count; by default all count."""
     tilt_min_deg: float | None = None
-    """Least tilt of a tomogram's tilt series in degrees; volumes without a missing wedge have no
-    tilt range."""
+    """Least tilt of a tomogram's tilt series in degrees; -90, and 90 the largest, where nothing is
+    missing of volumes. Where it is not told, a wedge that is plainly missing is asked for."""
     tilt_max_deg: float | None = None
     tilt_axis: Literal["y", "x"] = "y"
 

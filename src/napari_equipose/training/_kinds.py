@@ -266,6 +266,13 @@ def typed_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: typed(name, value, hints[name]) for name, value in settings.items()}
 
 
+def wedge_is_untold(kind: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a kind of model takes a tilt range of volumes, and the settings give none."""
+    known = get_type_hints(check_kind(kind).model.config)
+    given = (settings.get(name) for name in ("tilt_min_deg", "tilt_max_deg"))
+    return "tilt_min_deg" in known and all(end is None for end in given)
+
+
 def changed(config: _Config, settings: Mapping[str, Any]) -> _Config:
     """Replace the fields of a configuration that are among the settings."""
     own = {f.name for f in fields(config)}  # type: ignore[arg-type]

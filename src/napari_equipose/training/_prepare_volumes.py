@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry import InputError, extract_cubes
+from ..geometry import InputError, extract_cubes, refuse_untold_wedge
 from ..inference import propose_in_volumes
 from ..models import Normalisation
+from ._kinds import wedge_is_untold
 from ._prepare_run import PreparedRun
 from ._run_file import TrainingRun
 
@@ -31,10 +32,14 @@ def prepare_volumes(run: TrainingRun, volumes: Sequence[NDArray[Any]]) -> Prepar
     Raises
     ------
     InputError
-        If a volume or a setting can't be used, or too few candidates are found.
+        If a volume or a setting can't be used, too few candidates are found, or a volume misses a
+        wedge of which nobody told.
     """
     if run.box_size is None:
         raise InputError("a box size is wanted to find objects in volumes.")
+    if wedge_is_untold(run.model, run.settings):
+        for volume in volumes:
+            refuse_untold_wedge(volume)
     most = max(_MOST_BYTES // (4 * run.box_size**3 * len(volumes)), _LEAST_BOXES)
     found = propose_in_volumes(volumes, run.box_size, run.polarity, max_candidates=most)
     n = sum(len(candidates.positions) for candidates in found)

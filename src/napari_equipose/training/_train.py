@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from .._files import atomic_path
-from ..geometry import ContrastTransfer, InputError, check_type
+from ..geometry import ContrastTransfer, InputError, check_type, refuse_untold_wedge
 from ..inference import Notice, Progress, Structures
 from ..models import (
+    KnowsWedge,
     Model,
     Normalisation,
     SavedModel,
@@ -34,6 +35,9 @@ from ._schedule import TrainingState, share_done, timed
 from ._source import without_folders
 from ._structures import begin_with_structures, keep_structures
 from ._training_config import TrainingConfig
+
+_FOR_WEDGE = 48
+"""Boxes that are looked at for a missing wedge."""
 
 
 def train(
@@ -110,7 +114,8 @@ def train(
     Raises
     ------
     InputError
-        If a checkpoint does not fit, the device is missing, or there are too few boxes.
+        If a checkpoint does not fit, the device is missing, there are too few boxes, or those of
+        volumes miss a wedge of which the configuration does not tell.
     TrainingError
         If training diverges.
     """
@@ -137,6 +142,8 @@ def train(
     if resume:
         check_fits(checkpoint, state, model)
     check_trainable(model, boxes, config)
+    if not resume:
+        _check_wedge(model_config, boxes)
     model.to(choose_device(device))
     state.before += spent
     outcome = _Outcome(output, checkpoint, settings, normalisation, earlier_epochs, share)
@@ -144,6 +151,16 @@ def train(
     if pixel_size is not None:
         origin["pixel_size"] = pixel_size
     return _train(model, boxes, config, state, outcome, origin, ctf, targets, structures)
+
+
+def _check_wedge(model_config: Any, boxes: Boxes) -> None:
+    """Refuse volumes of which a wedge is plainly missing, where no tilt range was told."""
+    if not isinstance(model_config, KnowsWedge) or model_config.wedge is not None:
+        return
+    few = torch.linspace(0, len(boxes) - 1, min(len(boxes), _FOR_WEDGE)).round().long()
+    some = boxes[few]
+    if some.ndim == 5:
+        refuse_untold_wedge(some[:, 0].cpu().numpy())
 
 
 class _Outcome(NamedTuple):

@@ -33,10 +33,11 @@ class AlignForms:
         self.settings = AlignSettings()
         self.wedge = WedgeForm(
             "align",
-            "no missing wedge",
+            "not told",
             "Tomograms of a tilt series lack a wedge of their Fourier transform; what was not\n"
             "measured is then neither compared nor averaged. Where points, or the STAR file of a\n"
-            "stack, have columns tilt_min and tilt_max, each particle has its own range.",
+            "stack, have columns tilt_min and tilt_max, each particle has its own range.\n"
+            "Where the range is not told and a wedge is plainly missing, you are asked for it.",
         )
         self.model = named(
             ModelChoice(self._why_not, "train one here"),

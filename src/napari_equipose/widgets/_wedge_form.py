@@ -12,6 +12,7 @@ from ..io import wedges_of
 from ._forms import Choice, Form, named
 
 Wedges = MissingWedge | list[MissingWedge] | None
+_WHOLE = "whole"
 _COLUMNS = ["tilt_min", "tilt_max"]
 _BUTTONS = 50  # pixels: those of napari's style on both sides of a number
 
@@ -23,18 +24,25 @@ class WedgeForm(Form):
     ----------
     room : str
         Word that object names begin with.
-    nothing : str
-        The entry for no tilt range.
+    untold : str
+        The entry for no tilt range; then a missing wedge that is plainly seen is asked for.
     tip : str
         Of that choice.
     """
 
-    def __init__(self, room: str, nothing: str, tip: str) -> None:
+    def __init__(self, room: str, untold: str, tip: str) -> None:
         super().__init__()
         name = f"equipose.{room}."
         self._own_axis = False
         self.axis = named(
-            Choice({nothing: None, "tilted about y": "y", "tilted about x": "x"}),
+            Choice(
+                {
+                    untold: None,
+                    "tilted about y": "y",
+                    "tilted about x": "x",
+                    "no missing wedge": _WHOLE,
+                }
+            ),
             f"{name}tilt_axis",
             tip,
         )
@@ -58,7 +66,7 @@ class WedgeForm(Form):
         self._show_rows()
 
     def _show_rows(self) -> None:
-        there = self.axis.value is not None
+        there = self.axis.value in ("y", "x")
         own = there and self._has_own
         self.show_row(self._own_row, own)
         self.show_row(self._range_row, there and not (own and self.own.isChecked()))
@@ -84,7 +92,7 @@ class WedgeForm(Form):
         self.high.setValue(float(about["tilt_max"]))
 
     def read(self) -> MissingWedge | None:
-        """What the tilt series measured; None where that is not told.
+        """What the tilt series measured, all of it where no wedge is missing; None if not told.
 
         Raises
         ------
@@ -93,6 +101,8 @@ class WedgeForm(Form):
         """
         if self.axis.value is None:
             return None
+        if self.axis.value == _WHOLE:
+            return MissingWedge(tilt_min_deg=-90, tilt_max_deg=90)
         return MissingWedge.of_range(self.low.value(), self.high.value(), self.axis.value)
 
     def read_each(self, tilts: pd.DataFrame | None, n: int, name: str) -> Wedges:
@@ -103,7 +113,7 @@ class WedgeForm(Form):
         InputError
             If a range is none, or the ranges are not those of the particles.
         """
-        if tilts is None or self.axis.value is None or not self.own.isChecked():
+        if tilts is None or self.axis.value not in ("y", "x") or not self.own.isChecked():
             return self.read()
         if len(tilts) != n:
             raise InputError(
