@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 from napari_equipose.geometry import InputError
-from napari_equipose.models import LossTerms, Normalisation, TargetVAE, load_model
+from napari_equipose.models import (
+    GaussianLikelihood,
+    LossTerms,
+    Normalisation,
+    TargetVAE,
+    load_model,
+)
 from napari_equipose.training import (
     EpochReport,
     TrainingConfig,
@@ -36,6 +42,18 @@ class Level(nn.Module):
         return LossTerms(error, {"reconstruction": error})
 
 
+class Noisy(nn.Module):
+    """Draws what is there, and learns how noisy it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.likelihood = GaussianLikelihood(None)
+
+    def loss(self, images: torch.Tensor) -> LossTerms:
+        unlikely = -self.likelihood(torch.zeros_like(images), images).mean()
+        return LossTerms(unlikely, {"reconstruction": unlikely})
+
+
 def epochs(job: Any) -> list[EpochReport]:
     return [report for report in job if isinstance(report, EpochReport)]
 
@@ -51,6 +69,51 @@ def test_fit_reports_each_epoch_and_learns() -> None:
     assert [report.epoch for report in reports] == list(range(1, len(reports) + 1))
     assert model.grey.item() == pytest.approx(3, abs=0.05)
     assert reports[-1].validation_loss < 0.01 < reports[0].validation_loss
+
+
+def test_noise_is_learned_while_weights_take_small_steps() -> None:
+    """From 1 to a twentieth in 80 steps of a rate of 0.01, which moves a weight by less than 1."""
+    model = Noisy()
+    noise = 0.05 * torch.randn(40, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    epochs(fit(model, noise, replace(QUICK, epochs=16, noise_speedup=10)))
+    assert model.likelihood.log_std.exp().item() == pytest.approx(0.05, rel=0.2)
+
+
+class Held(Level):
+    """Keeps whether its content is held, at each step of training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.seen = False, list[bool]()
+
+    def hold_content(self, held: bool) -> None:
+        self.now = held
+
+    def loss(self, images: torch.Tensor) -> LossTerms:
+        if self.training:
+            self.seen.append(self.now)
+        return super().loss(images)
+
+
+def test_content_is_held_for_its_delay_and_set_free_at_the_end() -> None:
+    model = Held()
+    job = fit(model, images(), replace(QUICK, epochs=5, content_delay=2, steps_per_epoch=3))
+    before = [report for report in epochs(job) if report.best]
+    assert model.seen == [True] * 6 + [False] * 9
+    assert not model.now
+    assert 3 in [report.epoch for report in before]  # with content it is judged anew
+
+
+def test_where_time_ends_training_the_content_is_held_for_a_share_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = iter(range(10_000))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
+    model = Held()
+    config = replace(QUICK, epochs=1000, content_delay=200, minutes=5, schedule="cosine")
+    epochs(fit(model, images(), config))
+    assert 0.1 < sum(model.seen) / len(model.seen) < 0.3
+    assert model.seen == sorted(model.seen, reverse=True)
 
 
 def test_training_stops_when_validation_stalls() -> None:

@@ -19,6 +19,7 @@ from ._interface import (
     object_radius,
 )
 from ._kinds import ModelKind, kind_of, model_kind, model_kinds
+from ._likelihoods import GaussianLikelihood
 from ._mce_vae import MCEVAE
 from ._mce_vae_config import MCEVAEConfig
 from ._normalisation import Normalisation, check_finite
@@ -35,6 +36,7 @@ __all__ = [
     "VAE",
     "BetaVAEConfig",
     "Capabilities",
+    "GaussianLikelihood",
     "Harmony",
     "HarmonyConfig",
     "KnowsCategories",

@@ -16,7 +16,10 @@ from ._schedule import TrainingState
 _NUMBERS = {
     **{"epoch": int, "stalled": int, "since_best": int},
     **{"seconds": float, "before": float, "rate_scale": float, "best_loss": float},
+    "content_held": bool,
 }
+_LATER = ("before", "content_held")
+"""What checkpoints of earlier versions do not have."""
 
 
 def checkpoint_path(model: Path) -> Path:
@@ -53,7 +56,7 @@ def load_checkpoint(path: Path) -> tuple[TrainingState, dict[str, Any]]:
             metadata = file.metadata()
             numbers, settings = json.loads(metadata["state"]), json.loads(metadata["settings"])
             for name, kind in _NUMBERS.items():
-                if name != "before" or name in numbers:  # earlier versions did not count it
+                if name not in _LATER or name in numbers:
                     setattr(state, name, _number(name, numbers[name], kind))
             for name in file.keys():
                 group, rest = name.split("/", 1)

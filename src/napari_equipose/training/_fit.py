@@ -1,7 +1,7 @@
 """The training loop: a generator, so that its caller can watch it and stop it."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from copy import deepcopy
 from functools import partial
 from math import inf, isfinite
@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from ..geometry import ContrastTransfer, InputError, check_type
 from ..inference import Notice
 from ..models import LossTerms, multiplies_bfloat16
-from ._batches import Boxes, Feed, Room, adam, batches, check_enough, seeded, split
+from ._batches import (
+    Boxes,
+    Feed,
+    Room,
+    adam,
+    batches,
+    check_enough,
+    parameter_groups,
+    seeded,
+    split,
+)
 from ._reports import EpochReport, StepReport
 from ._schedule import (
     TrainingError,
@@ -28,6 +38,10 @@ from ._training_config import TrainingConfig
 
 _VALIDATION = 2**40
 """In place of an epoch, where random numbers are drawn for validation."""
+
+
+_ROUNDING = 1e-9
+"""Of shares of a training."""
 
 
 class Trainable(Protocol):
@@ -114,7 +128,6 @@ def _fit(
     targets: Boxes | None,
 ) -> Iterator[StepReport | EpochReport | Notice]:
     assert isinstance(model, nn.Module)
-    hold_content: Callable[[bool], None] = getattr(model, "hold_content", lambda held: None)
     learner = _Learner(model, images, config, ctf, targets)
     learner.restore(state)
     if config.bfloat16:
@@ -122,14 +135,13 @@ def _fit(
     began = time.monotonic() - state.seconds
     try:
         while state.epoch < config.epochs and not has_ended(config, state):
-            if config.content_delay:
-                hold_content(state.epoch < config.content_delay)
             loss, rate = yield from _epoch(learner, state, began, report_seconds)
             parts = yield from learner.room.attempt(learner.validate)
             held = sum(parts.values())
             state.epoch += 1
-            if state.epoch == config.content_delay + 1:
+            if state.content_held and not learner.held:
                 state.best_loss = inf  # the bound with content is another one
+            state.content_held = learner.held
             best = judge(config, state, held)
             state.seconds = time.monotonic() - began
             learner.keep(state, best)
@@ -149,8 +161,7 @@ def _fit(
     finally:
         if state.best:
             model.load_state_dict(state.best)
-        if config.content_delay:
-            hold_content(False)
+        learner.hold_content(0)
         if config.bfloat16:
             learner.model.multiply_in_bfloat16(False)
 
@@ -166,6 +177,7 @@ def _epoch(
         done = share_done(config, state.epoch + step / steps, time.monotonic() - began)
         if done >= 1:
             break
+        learner.hold_content(config.content_delay / config.epochs - done)
         rate = learning_rate(config, state, state.epoch * steps + step, done)
         loss = yield from learner.room.attempt(partial(learner.step, rows, rate, state.epoch, step))
         losses.append(loss)
@@ -202,7 +214,9 @@ class _Learner:
         self.ctf = None if ctf is None else ctf.to(self.device)
         self.train_rows, self.held_rows = split(len(images), config)
         self.steps = config.steps_per_epoch or -(-len(self.train_rows) // config.batch_size)
-        self.optimizer = adam(model.parameters(), config.learning_rate, self.device)
+        groups = parameter_groups(model, config.noise_speedup)
+        self.optimizer = adam(groups, config.learning_rate, self.device)
+        self.held = False
         self.room = Room(min(config.batch_size, len(self.train_rows)), self.device)
 
     def restore(self, state: TrainingState) -> None:
@@ -211,6 +225,12 @@ class _Learner:
             self.model.load_state_dict(state.last)
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
+
+    def hold_content(self, left: float) -> None:
+        """Hold the content at zero as long as some of its delay is left, where there is one."""
+        if self.config.content_delay:
+            self.held = left > _ROUNDING
+            self.model.hold_content(self.held)
 
     def keep(self, state: TrainingState, best: bool) -> None:
         """Put copies of the weights and of the optimiser into the state of the run."""
@@ -225,7 +245,7 @@ class _Learner:
         It is NaN where either is not finite.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("faster", 1)
         with seeded(self.config, epoch, step, self.device):
             turn = self.config.quarter_turns and self.ctf is None
             turns = int(torch.randint(4, ())) if turn else 0

@@ -5,12 +5,12 @@ from typing import Literal, get_args
 
 from ..geometry import InputError
 from ..models import MCEVAEConfig
+from ._presets import length
 from ._training_config import TrainingConfig
 
 MCEVAEPreset = Literal["fast", "paper"]
 
 _LARGEST_SIDE = 32  # that the encoder sees at once: its dense layers grow with the area
-_MANY = 10_000
 _PAPER_EPOCHS = 60
 
 
@@ -67,10 +67,9 @@ def mce_vae_preset(
         )
     fast = replace(config, copies=2, binning=max(1, round(box_size / _LARGEST_SIDE)))
     training = TrainingConfig(
-        epochs=10 if n_images > _MANY else 40,
+        **length(n_images, batch_size=100, steps=2000, passes=10),
         learning_rate=2e-3,
         schedule="cosine",
         warm_up_steps=100,
-        steps_per_epoch=None if n_images > _MANY else 50,
     )
     return fast, training

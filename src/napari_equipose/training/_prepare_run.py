@@ -18,7 +18,7 @@ from ._kinds import changed, check_finds_in, check_kind, check_learns_from
 from ._prepare import boxes_from_images, boxes_from_stack
 from ._proposals import Search, is_noisy, propose_many, search
 from ._run_file import TrainingRun
-from ._training_config import TrainingConfig
+from ._training_config import TrainingConfig, lasting
 from ._wake_sleep import Decoys
 
 _LEAST_BOXES = 10
@@ -316,7 +316,7 @@ def _prepared(
         model = changed(model, follow)
         if run.epochs is None and "epochs" not in run.settings:
             # Boxes of one image are few and show neighbours: long training learns those by heart.
-            training = replace(training, epochs=max(training.epochs * 3 // 5, 1))
+            training = lasting(training, max(training.epochs * 3 // 5, 1))
         sortable = isinstance(model, TargetVAEConfig) and n >= _ENOUGH_TO_SORT
         wanted = run.settings.get("structures") != 0
         if sortable and wanted and _is_noisy(normalisation):

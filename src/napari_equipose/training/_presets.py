@@ -8,6 +8,10 @@ from ..models import TargetVAEConfig
 from ._training_config import TrainingConfig
 
 Preset = Literal["fast", "balanced", "paper"]
+_LEAST_STEPS = 50
+"""Of an epoch."""
+_FULL_WEIGHT = 5_000
+_LEAST_WEIGHT = 0.1
 
 
 def preset(
@@ -66,23 +70,43 @@ def preset(
         generator_width=256,
         n_features=256,
         feature_length=max(box_size / 25, 1.0),
-        content_weight=0.1 if n_images > 10_000 else 1.0,
+        content_weight=content_weight(n_images),
         temperature=0.6,
         enumerate_rotations=True,
     )
     training = TrainingConfig(
-        epochs=8 if n_images > 10_000 else 30,
+        **length(n_images, batch_size=100, steps=1500, passes=8),
         learning_rate=3e-3,
         schedule="cosine",
         warm_up_steps=200,
-        steps_per_epoch=None if n_images > 10_000 else 50,
-        quarter_turns=n_images < 5_000,
+        quarter_turns=True,
         bfloat16=True,
     )
     if name == "fast":
         return fast, training
     balanced = replace(fast, fields=128, n_rotations=16, generator_width=512, n_features=512)
     return balanced, replace(training, epochs=4 * training.epochs)
+
+
+def content_weight(n_images: int) -> float:
+    """Weight of the content's divergence where the noise does not settle it.
+
+    It keeps encoders from learning images by heart, and weighs less the more images there are. At
+    50,000 digits a tenth is better than all of it, and a fiftieth no better than a tenth.
+    """
+    return min(1.0, max(_LEAST_WEIGHT, _FULL_WEIGHT / max(n_images, 1)))
+
+
+def length(n_images: int, *, batch_size: int, steps: int, passes: int) -> dict[str, Any]:
+    """Epochs and the steps of each: so many steps in all, or so many passes over the images.
+
+    Whichever is more, so that the length of training never jumps from one number of images to the
+    next. An epoch is a pass, or 50 steps where a pass is shorter.
+    """
+    steps_of_pass = n_images / batch_size
+    per_epoch = max(_LEAST_STEPS, round(steps_of_pass))
+    epochs = max(steps, passes * steps_of_pass) / per_epoch
+    return {"batch_size": batch_size, "epochs": round(epochs), "steps_per_epoch": per_epoch}
 
 
 def _odd(size: float) -> int:

@@ -11,7 +11,7 @@ from .._files import write_json
 from ..geometry import InputError, check_limits
 from ._kinds import changed, check_kind, check_learns_from, typed_settings
 from ._presets import Preset
-from ._training_config import TrainingConfig
+from ._training_config import TrainingConfig, lasting
 from ._typed import typed
 
 _FORMAT = 1
@@ -112,9 +112,11 @@ class TrainingRun:
             likelihood=likelihood,
             **from_images,
         )
-        chosen: dict[str, Any] = {"epochs": self.epochs, "minutes": self.minutes, "seed": self.seed}
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        training = replace(training, **chosen)
+        epochs = self.settings.get("epochs", self.epochs)
+        if epochs is not None:
+            training = lasting(training, epochs)
+        minutes = training.minutes if self.minutes is None else self.minutes
+        training = replace(training, minutes=minutes, seed=self.seed)
         return changed(model, self.settings), changed(training, self.settings)
 
 

@@ -24,6 +24,8 @@ class TrainingState:
         self.seconds = 0.0
         self.before = 0.0
         """Seconds of the run before this training of it: preparation, and an earlier round."""
+        self.content_held = False
+        """Whether the last epoch ended with the content held at zero."""
         self.rate_scale = 1.0
         self.stalled = 0
         self.since_best = 0

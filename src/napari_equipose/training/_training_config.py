@@ -1,6 +1,7 @@
 """How a model is fitted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Literal
 
 from ..geometry import InputError
@@ -33,7 +34,7 @@ class TrainingConfig:
     """At most so many images are held out."""
     content_delay: int = 0
     """Epochs during which the content is held at zero, so that all objects first agree on one
-    canonical frame."""
+    canonical frame. Where time ends training, it is the same share of that."""
     structures: int = 0
     """So many structures, at most, are looked for by search before training; the model begins
     with them, and keeps what it draws of them, but for a single one of images. Where all rotations
@@ -41,7 +42,9 @@ class TrainingConfig:
     mixes what is unlike in images. A target-vae model begins with classes of noisy images, found by
     maximum likelihood, and goes on to learn them. 0: begin from random weights."""
     quarter_turns: bool = False
-    """Turn boxes by random multiples of 90 degrees: for sets of a few hundred boxes."""
+    """Turn boxes by random multiples of 90 degrees."""
+    noise_speedup: float = 1.0
+    """How much faster than the weights the noise of a Gaussian likelihood learns."""
     gradient_clip: float = 1000.0
     """Gradients of a larger norm are scaled down to it."""
     bfloat16: bool = False
@@ -54,7 +57,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.schedule not in ("plateau", "cosine"):
             raise InputError(f"schedule must be plateau or cosine, got {self.schedule!r}.")
-        for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
+        for name in ("epochs", "batch_size", "learning_rate", "noise_speedup", "gradient_clip"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
         if self.structures < 0:
@@ -65,3 +68,9 @@ class TrainingConfig:
             raise InputError(
                 f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}."
             )
+
+
+def lasting(config: TrainingConfig, epochs: int) -> TrainingConfig:
+    """Stretch training to so many epochs, and the delay of the content with it."""
+    delay = min(ceil(config.content_delay * epochs / config.epochs), max(epochs - 1, 0))
+    return replace(config, epochs=epochs, content_delay=delay)

@@ -5,12 +5,16 @@ from typing import Any, Literal, TypeVar, get_args
 
 from ..geometry import InputError
 from ..models import SpatialVAEConfig, VAEConfig
-from ._presets import Preset
+from ._presets import Preset, content_weight, length
 from ._training_config import TrainingConfig
 
 _Config = TypeVar("_Config", bound=VAEConfig)
 _COARSE_SIDE = 16  # voxels that the networks see: more would take too long
 _PAPER_EPOCHS = 500
+_NOISE_SPEEDUP = 10
+_POSES_FIRST = 0.2
+"""Part of the training with the content held at zero: a content that varies before the poses are
+known comes to encode those, and never leaves what it began with."""
 
 
 def spatial_vae_preset(
@@ -29,12 +33,12 @@ def spatial_vae_preset(
     ----------
     name : {"fast", "balanced", "paper"}
         "fast" is for minutes on two processor cores: a narrow generator on Fourier features, a
-        rotation that is a direction, of which the opposite is tried as well, and of more than
-        10,000 images a content that weighs less; it sees images of 32 pixels and more binned by
-        2, volumes binned to 16 voxels. "balanced" is the same,
-        wider and longer. "paper" is that of the spatial-VAE paper (sections 4.1 and 4.3): two
-        layers of 500 with tanh, a constant rate of 1e-4, 500 epochs, the content held at zero for
-        the first two; for a GPU. Of volumes, with the convolutional encoder of the Harmony paper.
+        rotation that is a direction, of which the opposite is tried as well, and the content held
+        at zero for the first fifth of the training; it sees images of 32 pixels and more binned
+        by 2, volumes binned to 16 voxels. "balanced" is the same, wider and longer. "paper" is
+        that of the spatial-VAE paper (sections 4.1 and 4.3): two layers of 500 with tanh, a
+        constant rate of 1e-4, 500 epochs, the content held at zero for the first two; for a GPU.
+        Of volumes, with the convolutional encoder of the Harmony paper.
     box_size : int
         Side of the boxes in pixels.
     dimensions : {2, 3}
@@ -68,18 +72,20 @@ def spatial_vae_preset(
         rotation_as="direction",
         translation_std=box_size / 10,
         rotation_hypotheses=2 if dimensions == 2 else 1,
-        content_weight=0.1 if n_images > 10_000 else 1.0,
+        # what the content weighs beside real-valued pixels follows from their noise
+        content_weight=1.0 if likelihood == "gaussian" else content_weight(n_images),
         binning=max(1, box_size // _COARSE_SIDE) if dimensions == 3 else 1 + (box_size >= 32),
         activation="relu",
         generator_width=64,
         n_features=64,
         feature_length=max(box_size / 25, 1.0),
     )
-    training = replace(_quick(n_images), batch_size={2: 50, 3: 16}[dimensions], content_delay=2)
-    if name == "fast":
-        return fast, training
-    balanced = replace(fast, generator_width=128, n_features=128, encoder_width=1000)
-    return balanced, replace(training, epochs=4 * training.epochs)
+    training = _quick(n_images, {2: 50, 3: 16}[dimensions])
+    if name == "balanced":
+        fast = replace(fast, generator_width=128, n_features=128, encoder_width=1000)
+        training = replace(training, epochs=4 * training.epochs)
+    delay = round(_POSES_FIRST * training.epochs)
+    return fast, replace(training, content_delay=delay, noise_speedup=_NOISE_SPEEDUP)
 
 
 def vae_preset(
@@ -119,7 +125,7 @@ def vae_preset(
     )
     if name == "paper":
         return made, _of_paper(100)
-    training = _quick(n_images)
+    training = _quick(n_images, 100)
     return made, training if name == "fast" else replace(training, epochs=4 * training.epochs)
 
 
@@ -139,11 +145,10 @@ def _of_paper(batch_size: int, **more: Any) -> TrainingConfig:
     )
 
 
-def _quick(n_images: int) -> TrainingConfig:
+def _quick(n_images: int, batch_size: int) -> TrainingConfig:
     return TrainingConfig(
-        epochs=10 if n_images > 10_000 else 40,
+        **length(n_images, batch_size=batch_size, steps=2000, passes=10),
         learning_rate=1e-3,
         schedule="cosine",
         warm_up_steps=200,
-        steps_per_epoch=None if n_images > 10_000 else 50,
     )
