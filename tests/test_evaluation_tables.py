@@ -9,6 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from napari_equipose._image_names import image_keys
 from napari_equipose.evaluation import (
     MEASURES,
     elbo_per_pixel,
@@ -19,7 +20,6 @@ from napari_equipose.evaluation import (
     reconstruction_error,
     turning_rmse,
 )
-from napari_equipose.evaluation._image_names import image_keys
 from napari_equipose.geometry import InputError, Poses, apply_poses
 from napari_equipose.io import pick_table, pose_table
 from napari_equipose.models import LossTerms, Posterior

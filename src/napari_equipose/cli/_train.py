@@ -41,6 +41,16 @@ def train(
         str | None,
         typer.Option(metavar="either|dark|bright", help="Of the objects in large images."),
     ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PICKS",
+            help="A table of a few objects in the large images, 1 to 5 are enough, that shows "
+            "which objects are meant: columns y and x in pixels, and image where there are "
+            "several (.csv .star .box .cbox .coords .txt). By default the objects are those that "
+            "recur most.",
+        ),
+    ] = None,
     pixel_size: Annotated[
         float | None,
         typer.Option(
@@ -141,6 +151,7 @@ def train(
         "preset": preset,
         "box_size": box_size,
         "polarity": polarity,
+        "examples": str(examples) if examples else None,
         "pixel_size": pixel_size,
         "likelihood": likelihood,
         "content_dim": content_dim,
@@ -217,7 +228,7 @@ def _read_by(run: "TrainingRun") -> list[Path]:
     """Files that a run reads, with those that a STAR file names."""
     from .. import io
 
-    files = [Path(name) for name in (*run.images, run.positions, run.targets) if name]
+    files = [Path(name) for name in (*run.images, run.positions, run.examples, run.targets) if name]
     stacks = [file for file in files if file.suffix.lower() == ".star" and run.box_size is None]
     return [*files, *(one for stack in stacks for one in io.read_stack(stack).files)]
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from napari_equipose.geometry import InputError, symmetry_group
 
-from ._image_names import image_keys
+from .._image_names import image_keys
 from ._picks import average_precision, best_f1, match_picks, pick_scores
 from ._table_measures import AXES, MEASURES, PICK_MEASURES, Measured, filled, measure_objects
 from ._truth_columns import is_of_objects, with_our_names

@@ -21,6 +21,7 @@ from ..io import (
     read_table,
 )
 from ..models import check_finite
+from ._examples import read_examples
 from ._kinds import check_finds_in, check_kind, finding_in
 from ._prepare_run import PreparedRun, prepare_images, prepare_stack
 from ._prepare_volumes import prepare_volumes
@@ -133,9 +134,19 @@ class RunInputs:
         self.arrays: list[Any] = []
         self.stack: ParticleStack | None = None
         self.positions: NDArray[np.float64] | None = None
+        self.examples: list[NDArray[np.float64] | None] | None = None
+        """For each image that can be used the centers (y, x) of examples."""
         self.targets: Any = None
         if not run.images:
             raise InputError("no images: name a stack of boxes, or large images with a box size.")
+        if run.examples and run.box_size is None:
+            raise InputError(
+                "examples are objects in large images: give a box size, or no examples."
+            )
+        if run.examples and run.positions:
+            raise InputError(
+                "positions say where all boxes are, and examples what to look for: give either."
+            )
         if run.box_size is None:
             if len(run.images) > 1:
                 raise InputError(
@@ -159,6 +170,9 @@ class RunInputs:
             if len(run.images) > 1:
                 raise InputError("positions are for one image; give one, or no positions.")
             self.positions = read_positions(run.positions)
+        if run.examples:
+            shapes = {name: a.shape for name, a in zip(self.names, self.arrays, strict=True)}
+            self.examples = read_examples(run.examples, run.images, shapes)
 
     def _read_images(self) -> None:
         """Read large images or volumes; of several, leave out those that can't be used."""
@@ -189,6 +203,9 @@ class RunInputs:
         ]
         if self.positions is not None:
             found.append({"path": self.run.positions} | identify(self.positions))
+        if self.examples is not None:
+            clicked = np.concatenate([mine for mine in self.examples if mine is not None])
+            found.append({"path": self.run.examples} | identify(clicked))
         if self.targets is not None:
             found.append({"path": self.run.targets} | identify(self.targets))
         return found
@@ -210,7 +227,7 @@ class RunInputs:
             return prepare_volumes(run, self.arrays)
         if stack is None:
             positions = None if self.positions is None else [self.positions]
-            return prepare_images(run, self.arrays, positions)
+            return prepare_images(run, self.arrays, positions, examples=self.examples)
         run = _with_tilts(run, stack)
         prepared = prepare_stack(run, stack.images, self.targets)  # type: ignore[arg-type]
         return prepared._replace(ctf=read_ctf(stack)) if run.ctf else prepared

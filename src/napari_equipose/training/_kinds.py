@@ -36,7 +36,7 @@ class Kind:
         """What a run must leave as it usually is, because this kind knows nothing of it."""
         unknown: dict[str, Any] = {}
         if 3 in self.model.finds_in:
-            unknown["positions"] = ""  # they are places in an image
+            unknown |= {"positions": "", "examples": ""}  # they are places in an image
         if "likelihood" not in get_type_hints(self.model.config):
             unknown["likelihood"] = "auto"
         known = signature(getattr(self.model.model, "loss", _no_loss)).parameters

@@ -34,6 +34,9 @@ class TrainingRun:
     tomograms, as the kind of model finds objects in."""
     positions: str = ""
     """A table of the centres (y, x) of the boxes in one large image; found when not given."""
+    examples: str = ""
+    """A table of picks: the centers (y, x) of a few objects in the large images, which tell what
+    the objects to look for are like."""
     targets: str = ""
     """A stack of the same objects, aligned, for a kind of model that can be supervised."""
     ctf: bool = False
@@ -170,9 +173,9 @@ def write_run(path: str | Path, run: TrainingRun) -> None:
 
 def _with_paths(run: TrainingRun, change: Callable[[str], str]) -> TrainingRun:
     images = tuple(change(name) for name in run.images)
-    names = (run.output, run.positions, run.targets)
-    output, positions, targets = (name and change(name) for name in names)
-    return replace(run, images=images, output=output, positions=positions, targets=targets)
+    files = {name: getattr(run, name) for name in ("output", "positions", "examples", "targets")}
+    changed = {name: path and change(path) for name, path in files.items()}
+    return replace(run, images=images, **changed)
 
 
 def _joined(run_file: Path, name: str) -> str:

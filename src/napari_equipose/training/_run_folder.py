@@ -7,7 +7,8 @@ Beside the model file ``M.safetensors`` and its log ``M.log.csv`` stands the fol
   a sample;
 - ``state.json``: whether the run goes on, is done, was stopped or failed, and why;
 - ``log.txt``: what it said, with the time;
-- ``input-0.npy``, ``positions.csv``, ``targets.npy``: what was given and lies in no other file;
+- ``input-0.npy``, ``positions.csv``, ``examples.csv``, ``targets.npy``: what was given and lies in
+  no other file;
 - ``examples.npy``: a few of its boxes; and, while it is not done, checkpoints.
 """
 
@@ -227,7 +228,7 @@ class RunFolder:
 
 _FILES = (
     *("run.json", "about.json", "state.json", "log.txt", "lock"),
-    *("positions.csv", "targets.npy", "examples.npy"),
+    *("positions.csv", "examples.csv", "targets.npy", "examples.npy"),
 )
 _TO_GO_ON = (
     *("checkpoint.safetensors", "members.npy"),
@@ -249,6 +250,7 @@ def create_run(
     *,
     pixels: Sequence[Any] = (),
     positions: NDArray[np.floating[Any]] | None = None,
+    examples: NDArray[np.floating[Any]] | None = None,
     targets: NDArray[Any] | None = None,
     source: dict[str, Any] | None = None,
     resume: bool = False,
@@ -266,6 +268,8 @@ def create_run(
         one, holds the very same is left there; any other is saved in the folder.
     positions : array, shape (n, 2), optional
         Centres (y, x) of the boxes, in pixels of the one image.
+    examples : array, shape (n, 2), optional
+        Centers (y, x) of a few objects of the kind to look for, in pixels of the one image.
     targets : array, optional
         The objects of a stack at rest, of its shape.
     source : dict, optional
@@ -294,11 +298,12 @@ def create_run(
     if targets is not None and not (run.targets and holds(run.targets, targets, run)):
         _keep_array(folder.path / "targets.npy", targets)
         run = replace(run, targets=str(folder.path / "targets.npy"))
-    if positions is not None:
-        kept = folder.path / "positions.csv"
-        with atomic_path(kept) as temporary:
-            np.savetxt(temporary, positions, "%.17g", ",", header="y,x", comments="")
-        run = replace(run, positions=str(kept))
+    for name, places in {"positions": positions, "examples": examples}.items():
+        if places is not None:
+            kept = folder.path / f"{name}.csv"
+            with atomic_path(kept) as temporary:
+                np.savetxt(temporary, places, "%.17g", ",", header="y,x", comments="")
+            run = replace(run, **{name: str(kept)})
     if not resume:
         folder.forget()
         folder.log.unlink(missing_ok=True)

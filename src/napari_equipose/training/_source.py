@@ -29,7 +29,7 @@ def settings_to_share(run: TrainingRun) -> dict[str, Any]:
     """The settings of a run as plain JSON; of its files the names only, without folders."""
     settings = asdict(run)
     settings["images"] = [PureWindowsPath(name).name for name in run.images]
-    for name in ("positions", "targets", "output"):
+    for name in ("positions", "examples", "targets", "output"):
         settings[name] = PureWindowsPath(settings[name]).name
     return settings
 

@@ -56,7 +56,8 @@ def unfinished_run(folder: RunFolder) -> UnfinishedRun | None:
             problem = _GOES_ON
         else:
             run = read_run(folder.run_file)
-            gone = [name for name in run.images if not Path(name).exists()]
+            files = (*run.images, run.positions, run.examples, run.targets)
+            gone = [name for name in files if name and not Path(name).exists()]
             problem = f"{gone[0]} is gone" if gone else ""
     except (InputError, OSError) as error:
         problem = str(error)
