@@ -48,6 +48,7 @@ def read_examples(
     for row, (name, place) in enumerate(zip(image, places, strict=True), 1):
         if name in shapes:
             _check_inside(f"{path}: row {row}", place, name, shapes[name])
+    places = np.maximum(places, 0.0)  # the outer half of a pixel at the border is the image too
     found = {name: places[[one == name for one in image]] for name in shapes}
     if not any(map(len, found.values())):
         raise InputError(f"{path}: all of its examples lie in images that can't be used.")
