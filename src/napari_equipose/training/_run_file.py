@@ -173,8 +173,10 @@ def write_run(path: str | Path, run: TrainingRun) -> None:
 
 def _with_paths(run: TrainingRun, change: Callable[[str], str]) -> TrainingRun:
     images = tuple(change(name) for name in run.images)
-    files = {name: getattr(run, name) for name in ("output", "positions", "examples", "targets")}
-    changed = {name: path and change(path) for name, path in files.items()}
+    names = ("output", "positions", "examples", "targets")
+    changed: dict[str, Any] = {
+        name: (path := getattr(run, name)) and change(path) for name in names
+    }
     return replace(run, images=images, **changed)
 
 

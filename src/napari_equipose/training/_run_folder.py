@@ -303,7 +303,8 @@ def create_run(
             kept = folder.path / f"{name}.csv"
             with atomic_path(kept) as temporary:
                 np.savetxt(temporary, places, "%.17g", ",", header="y,x", comments="")
-            run = replace(run, **{name: str(kept)})
+            kept_as: dict[str, Any] = {name: str(kept)}
+            run = replace(run, **kept_as)
     if not resume:
         folder.forget()
         folder.log.unlink(missing_ok=True)
