@@ -5,6 +5,7 @@ from ._failure import ChildFault, Failure, explain
 from ._fit import fit
 from ._harmony_presets import HarmonyPreset, harmony_preset
 from ._hypotheses import Hypothesis, hypotheses
+from ._hypothesis_words import NEXT_STEPS, question_of, title_of
 from ._in_child import train_in_child
 from ._inputs import about, read_large_image, read_volume
 from ._kinds import Source, check_kind, kinds, why_not
@@ -27,6 +28,7 @@ from ._unfinished import UnfinishedRun, unfinished_run, unfinished_runs
 from ._vae_presets import spatial_vae_preset, vae_preset
 
 __all__ = [
+    "NEXT_STEPS",
     "Candidates",
     "ChildFault",
     "EpochReport",
@@ -68,10 +70,12 @@ __all__ = [
     "preset",
     "propose",
     "propose_many",
+    "question_of",
     "read_large_image",
     "read_run",
     "read_volume",
     "spatial_vae_preset",
+    "title_of",
     "train",
     "train_in_child",
     "train_prepared",

@@ -206,11 +206,22 @@ def points_on(points: Any, image: Any, viewer: Any, plane: Plane) -> NDArray[np.
     the picture are not.
     """
     data = np.asarray(points.data, float)[np.asarray(points.shown, bool)]
-    places = places_on(points, data, image, viewer, plane.leading)
+    return inside(on_plane(points, data, image, viewer, plane), plane)
+
+
+def on_plane(
+    layer: Any, data: NDArray[Any], image: Any, viewer: Any, plane: Plane
+) -> NDArray[np.float64]:
+    """Pixels (y, x) of a picture, (m, 2), of a layer's coordinates (n, d) on its slice."""
+    places = places_on(layer, data, image, viewer, plane.leading)
     on = np.round(places[:, : image.ndim - 2]).astype(int) == np.array(plane.leading, int)
-    found = plane.to_picture(places[on.all(1)])
+    return plane.to_picture(places[on.all(1)])
+
+
+def inside(places: NDArray[np.float64], plane: Plane) -> NDArray[np.float64]:
+    """Those of (y, x) pixels, (n, 2), that lie on a picture."""
     size = np.array(spatial_shape(plane.data, plane.rgb)[-2:])
-    return found[((found >= -0.5) & (found < size - 0.5)).all(1)]
+    return places[((places >= -0.5) & (places < size - 0.5)).all(1)]
 
 
 def box_points(plane: Plane, positions: NDArray[Any], box_size: int) -> Points:

@@ -1,6 +1,8 @@
 """The Train panel: choose pixels and a size, press Learn, and watch."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ from ..geometry import InputError
 from ..inference import Progress
 from ..models import SavedModel, choose_device, load_model, model_kind
 from ..training import (
+    NEXT_STEPS,
+    Hypothesis,
     PreparedRun,
     RunFolder,
     TrainingRun,
@@ -20,13 +24,15 @@ from ..training import (
     unfinished_runs,
     write_run,
 )
+from ._examples_form import ExamplesForm
 from ._forms import Fold
-from ._layers import box_points
+from ._hypotheses_view import HypothesesView
+from ._layers import Plane, box_points
 from ._learning import LearningView, count_boxes
 from ._models import shelf
 from ._panel import Panel, new_model_path, short, user_folder
 from ._preferences import read_preferences
-from ._train_job import Order, Source, learn, prepare
+from ._train_job import Order, Source, learn, prepare, preview
 from ._train_runs import RunMenu, ask_whether_to_forget
 from ._train_settings import TrainSettings
 from ._train_source import SourceForm
@@ -53,8 +59,11 @@ class TrainWidget(Panel):
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         super().__init__(viewer, "train", "Learning")
         self._order: Order | None = None
-        self._looking: Source | None = None
+        self._after: Callable[[Ending], None] | None = None  # takes what a look comes to
+        self._previewed: Plane | None = None
         self.source = SourceForm(viewer)
+        self.examples = ExamplesForm(viewer, self.source)
+        self.hypotheses = HypothesesView()
         self.settings = TrainSettings()
         self.resume = self.named(
             QToolButton(),
@@ -72,11 +81,20 @@ class TrainWidget(Panel):
         self.next = self.named(QPushButton("Detect with it …"), "detect", "Open the panel Detect.")
         self.learning = LearningView("train")
         self.curve, self.pictures = self.learning.curve, self.learning.pictures
+        self.preview = self.named(
+            QPushButton("Preview"),
+            "preview",
+            "Preview objects: show what recurs in the image, before anything is trained, to\n"
+            "choose which of it your objects are.",
+        )
+        tip = "Point out a few of your objects, where the wrong ones are found without."
+        self.show_me = Fold("Show me one", self.examples, "equipose.train.show_me", tip)
         self.body.addWidget(self.source)
-        self.add_controls("Learn", "Learn what the objects look like.", self.resume)
-        more = "Settings that are good as they are for most images."
-        fold = Fold("More settings", self.settings, "equipose.train.more", more)
-        for widget in (self.next, self.learning, fold):
+        self.body.addWidget(self.show_me)
+        self.add_controls("Learn", "Learn what they look like.", self.preview, self.resume)
+        tip = "Settings that are good as they are for most images."
+        fold = Fold("More settings", self.settings, "equipose.train.more", tip)
+        for widget in (self.next, self.hypotheses, self.learning, fold):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self.next.hide()
@@ -87,14 +105,19 @@ class TrainWidget(Panel):
         self.next.clicked.connect(self._open_detect)
         self.source.draw.clicked.connect(self._draw_box)
         self.source.show_boxes.clicked.connect(self._show_boxes)
-        self.source.hinted.connect(self.status.setText)
+        self.preview.clicked.connect(self._preview)
+        self.hypotheses.chosen.connect(self._choose)
+        for form in (self.source, self.examples):
+            form.hinted.connect(self.status.setText)
         self.source.changed.connect(self._offer_systems)
+        self.source.changed.connect(self._offer_preview)
         self.settings.model.picked.connect(self._offer_targets)
         self.settings.output.line.textChanged.connect(self.offer)
         self.settings.save.clicked.connect(self._ask_where_to_save)
         self.settings.load.clicked.connect(self._ask_what_to_load)
         self.status.setText("Give the size of a box around one object, then press Learn.")
         self._offer_systems()
+        self._offer_preview()
         self.offer()
 
     def read_run(self) -> TrainingRun:
@@ -140,6 +163,19 @@ class TrainWidget(Panel):
     def _offer_systems(self) -> None:
         self.settings.offer_systems(self.source.kind.value, self.source.dimensions)
         self._offer_targets()
+
+    def _offer_preview(self) -> None:
+        """Offer to show examples and answers where objects are looked for; old answers go."""
+        for part in (self.show_me, self.preview):
+            part.setVisible(self.source.kind.value == "image")
+        self.hypotheses.clear()
+
+    def _read_source(self) -> Source:
+        """Take a snapshot of what is chosen, with the examples of it."""
+        source = self.source.read()
+        if self.source.kind.value == "image" and source.plane is not None:
+            return source._replace(examples=self.examples.read(source.plane))
+        return source
 
     def _offer_targets(self) -> None:
         self.source.offer_targets("targets" not in check_kind(self.settings.model.value).without)
@@ -229,7 +265,7 @@ class TrainWidget(Panel):
         self.offer()
 
     def _new_order(self, output: Path | None) -> Order:
-        source = self.source.read()
+        source = self._read_source()
         output = output or new_model_path(source.name)
         if output.suffix != ".safetensors":
             raise InputError(f"the model file must end in .safetensors; got {output.name}.")
@@ -244,6 +280,7 @@ class TrainWidget(Panel):
             return load_model(output) if output.is_file() else None
 
         self.next.hide()
+        self.hypotheses.clear()
         self.learning.begin(source.plane.note if source and source.plane else "")
         self.run_job(order.title, learn(order, self.pictures.COLUMNS), best_so_far)
 
@@ -255,12 +292,44 @@ class TrainWidget(Panel):
 
     def _show_boxes(self) -> None:
         try:
-            self._looking = self.source.read()
+            source = self._read_source()
             run = self.read_run()
         except Exception as error:
             self.refuse(error)
             return
-        self.run_job("Looking for objects", prepare(run, self._looking))
+        self._after = partial(self._add_boxes, source)
+        self.run_job("Looking for objects", prepare(run, source))
+
+    def _preview(self) -> None:
+        try:
+            source = self.source.read()
+            run = self.read_run()
+        except Exception as error:
+            self.refuse(error)
+            return
+        self.hypotheses.clear()
+        self._after = partial(self._show_hypotheses, source)
+        self.run_job("Looking for what recurs", preview(run, source))
+
+    def _show_hypotheses(self, source: Source, ending: Ending) -> None:
+        """Show what the objects may be, or what to do where nothing recurs."""
+        if ending.state == "done":
+            self._previewed = source.plane
+            self.hypotheses.show_hypotheses(ending.result)
+            self.show_progress(0, "Choose your objects, or press Learn.")
+        elif ending.state == "stopped":
+            self.show_progress(0, "Stopped: there is no preview.")
+        elif ending.expected and not ending.memory:
+            self.show_progress(0, f"{ending.message}\n{NEXT_STEPS}")
+            self.show_me.button.setChecked(True)
+
+    def _choose(self, hypothesis: Hypothesis) -> None:
+        """Take the objects of an answer as examples."""
+        assert self._previewed is not None
+        self.settings.polarity.value = hypothesis.polarity
+        self.examples.fill(self._previewed, hypothesis.positions)
+        self.show_me.button.setChecked(True)
+        self.status.setText("These are the examples now. Delete wrong ones, or press Learn.")
 
     def _open_detect(self) -> None:
         self.viewer.window.add_plugin_dock_widget("napari-equipose", "Detect", tabify=True)
@@ -275,9 +344,9 @@ class TrainWidget(Panel):
 
     def show_end(self, ending: Ending) -> None:
         """Offer the model to the other panels, and say what there is."""
-        source, self._looking = self._looking, None
-        if source is not None:
-            self._add_boxes(source, ending)
+        take, self._after = self._after, None
+        if take is not None:
+            take(ending)
             return
         assert self._order is not None
         output, saved = self._order.output, ending.result
@@ -317,7 +386,8 @@ class TrainWidget(Panel):
     def set_running(self, running: bool) -> None:
         """Let only one run at a time be started."""
         super().set_running(running)
-        self.source.setEnabled(not running)
+        for part in (self.source, self.examples, self.preview, self.hypotheses):
+            part.setEnabled(not running)
         self.settings.setEnabled(not running)
         self.runs.busy = running
         self.offer()
@@ -326,3 +396,4 @@ class TrainWidget(Panel):
         """Let go of the viewer: the panel was closed."""
         super().detach()
         self.source.detach()
+        self.examples.detach()

@@ -17,12 +17,14 @@ from ..inference import Progress, Watched
 from ..models import SavedModel, load_model
 from ..training import (
     EpochReport,
+    Hypothesis,
     PreparedRun,
     Report,
     RunFolder,
     Started,
     TrainingRun,
     create_run,
+    hypotheses,
     prepare_images,
     prepare_stack,
     train_in_child,
@@ -56,7 +58,9 @@ class Source(NamedTuple):
     plane: Plane | None = None
     """A large image to take boxes from,"""
     positions: NDArray[np.float64] | None = None
-    """around these places (y, x), or around candidates it proposes itself;"""
+    """around these places (y, x), or around candidates it proposes itself,"""
+    examples: NDArray[np.float64] | None = None
+    """which are like the objects at these places (y, x), if some are shown;"""
     stack: Any = None
     """or a stack of boxes (n, y, x), (n, y, x, 3) or (n, z, y, x)."""
     targets: Any = None
@@ -138,6 +142,7 @@ def keep(order: Order, source: Source, pixels: NDArray[Any]) -> RunFolder:
         order.run,
         pixels=[pixels],
         positions=source.positions,
+        examples=source.examples,
         targets=None if source.targets is None else np.asarray(source.targets),
         source=source.record,
     )
@@ -181,7 +186,23 @@ def prepare(run: TrainingRun, source: Source) -> Generator[Progress, None, Prepa
     looking = source.positions is None
     yield Progress(0, 1, "looking for objects" if looking else "cutting boxes")
     positions = None if source.positions is None else [source.positions]
-    return prepare_images(run, [source.plane.read()], positions)
+    examples = None if source.examples is None else [source.examples]
+    return prepare_images(run, [source.plane.read()], positions, examples=examples)
+
+
+def preview(run: TrainingRun, source: Source) -> Generator[Progress | None, None, list[Hypothesis]]:
+    """Say what the objects of an image may be.
+
+    Raises
+    ------
+    InputError
+        If nothing recurs.
+    """
+    assert run.box_size is not None and source.plane is not None
+    yield Progress(0, 1, "looking for what recurs")
+    pixels = source.plane.read()
+    yield None
+    return hypotheses([pixels], run.box_size, run.polarity)
 
 
 @torch.no_grad()

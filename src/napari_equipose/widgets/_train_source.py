@@ -28,7 +28,7 @@ _DIAGONAL_MARGIN = 1.05
 _SHORTEST = 4  # pixels: what is shorter was a click
 _LEAST_BOX, _MOST_BOX = 8, 4096
 _NAME = "equipose.train."
-_NO_IMAGE = "open an image first: File > Open, or File > Open Sample > Equipose."
+NO_IMAGE = "open an image first: File > Open, or File > Open Sample > Equipose."
 
 
 class SourceForm(Form):
@@ -186,7 +186,7 @@ class SourceForm(Form):
         """
         layer = self.layer
         if layer is None:
-            raise InputError(_NO_IMAGE)
+            raise InputError(NO_IMAGE)
         record: dict[str, Any] = {
             "layer": str(layer.name),
             "scale": [float(step) for step in layer.scale],
@@ -222,7 +222,7 @@ class SourceForm(Form):
         """
         layer = self.image.layer
         if layer is None:
-            raise InputError(_NO_IMAGE)
+            raise InputError(NO_IMAGE)
         active = self._viewer.layers.selection.active
         if isinstance(active, Shapes) and len(active.data):
             self._take_size(active)
