@@ -79,7 +79,7 @@ def test_colours_are_read_along_the_axis_on_which_they_differ() -> None:
 def test_strong_gradients_do_no_harm(scene: Scene) -> None:
     ramp = np.linspace(0, 5, scene.image.shape[0], dtype=np.float32)[:, None]
     found = propose(scene.image + ramp, BOX, "bright")
-    assert recall(found.positions, scene.truth.positions, within=7) >= 0.9
+    assert recall(found.positions, scene.truth.positions, within=7) >= 0.85
 
 
 def test_dirt_and_hot_pixels_do_not_eat_the_list(scene: Scene) -> None:

@@ -37,7 +37,8 @@ class Outlines(NamedTuple):
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON."""
-        numbers = {name: array.round(5).tolist() for name, array in self.shapes._asdict().items()}
+        arrays = self.shapes._asdict()
+        numbers = {name: np.round(array, 5).tolist() for name, array in arrays.items()}
         return {"box_size": self.box_size, "sign": self.sign, "turn": self.turn, "shapes": numbers}
 
     @classmethod
@@ -50,12 +51,14 @@ class Outlines(NamedTuple):
             If it is something else.
         """
         try:
-            numbers = {name: np.array(value, float) for name, value in record["shapes"].items()}
+            numbers = dict(record["shapes"])
+            objects = int(numbers.pop("objects"))
+            arrays = {name: np.array(value, float) for name, value in numbers.items()}
             turn = record["turn"]
             return cls(
                 int(record["box_size"]),
                 int(record["sign"]),
-                ShapeModel(**numbers),
+                ShapeModel(**arrays, objects=objects),
                 None if turn is None else float(turn),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

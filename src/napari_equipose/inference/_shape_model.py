@@ -26,6 +26,10 @@ _FREEDOM = 6.0
 _ROUNDS = 40
 _RIDGE = 0.05
 _SIZE_RIDGE = 0.01
+_SCATTERED = 2.0
+"""How much more the sizes of other things differ than those of objects."""
+_SMALL = 1 / 3
+"""Area of what is too small to be an object as well, in areas of an object."""
 _EXAMPLE_COUNTS = 5.0
 """Shapes that weigh as much as one that a user pointed at."""
 
@@ -172,16 +176,20 @@ class ShapeModel(NamedTuple):
     scale: NDArray[np.float64]
     """Shape (d,): that they are then divided by."""
     mean: NDArray[np.float64]
-    """Shape (k, d): of objects first."""
+    """Shape (k, d): kinds of objects first."""
     root: NDArray[np.float64]
     """Shape (k, d, d): lower triangular, its square is the covariance."""
     share: NDArray[np.float64]
     """Shape (k,): of all shapes."""
+    objects: int = 1
+    """Kinds of objects; the others are of other things."""
 
     def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logarithm of the odds, (n,), that shapes of these features (n, d) are objects."""
         density = self._log_densities((features - self.center) / self.scale)
-        odds: NDArray[np.float64] = density[0] - logsumexp(density[1:], axis=0)
+        first = self.objects
+        odds: NDArray[np.float64] = logsumexp(density[:first], axis=0)
+        odds -= logsumexp(density[first:], axis=0)
         return odds
 
     @property
@@ -193,7 +201,7 @@ class ShapeModel(NamedTuple):
         """Return the same with another kind as the objects."""
         order = [number, *(kind for kind in range(len(self.share)) if kind != number)]
         mean, root, share = (column[order] for column in (self.mean, self.root, self.share))
-        return self._replace(mean=mean, root=root, share=share)
+        return self._replace(mean=mean, root=root, share=share, objects=1)
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each kind, (k, n)."""
@@ -214,6 +222,7 @@ def fit_shape_model(
     features: NDArray[np.float64],
     member: NDArray[np.float64],
     examples: NDArray[np.float64] | None = None,
+    objects: int = 1,
 ) -> ShapeModel:
     """Part shapes into objects and other kinds by expectation maximization.
 
@@ -224,6 +233,8 @@ def fit_shape_model(
         Probabilities to begin with that each shape is of each kind, objects first.
     examples : ndarray, shape (m, d), optional
         Of shapes that are known to be objects; each counts as much as several.
+    objects : int
+        Kinds of objects.
     """
     center, scale = features.mean(0), features.std(0) + 1e-9
     z = (features - center) / scale
@@ -234,7 +245,7 @@ def fit_shape_model(
         kinds = [_moments(both, np.concatenate([certain, member[0]]))]
         kinds += [_moments(z, other) for other in member[1:]]
         mean, root, share = (np.stack(column) for column in zip(*kinds, strict=True))
-        model = ShapeModel(center, scale, mean, root, share / share.sum())
+        model = ShapeModel(center, scale, mean, root, share / share.sum(), objects)
         member = model.probabilities(features)
     return model
 
@@ -250,6 +261,17 @@ class TwoSizes(NamedTuple):
         """Probability of each kind, (2, n), for logarithms of length and width (n, 2)."""
         kinds: NDArray[np.float64] = self.mixture.predict_proba((size - self.center) / self.scale).T
         return kinds
+
+    def are_both_objects(self, wanted: int) -> bool:
+        """Say whether the kind that is not wanted may be another kind of objects.
+
+        Other things are of many sizes, or much smaller than what was asked for.
+        """
+        spread = np.sqrt([np.linalg.det(each) for each in self.mixture.covariances_])
+        area = np.exp((self.mixture.means_ * self.scale + self.center).sum(1))
+        other = 1 - wanted
+        alike = spread[other] < _SCATTERED * spread[wanted]
+        return bool(alike and area[other] > _SMALL * area[wanted])
 
 
 def two_sizes(size: NDArray[np.float64]) -> TwoSizes | None:

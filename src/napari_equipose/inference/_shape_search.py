@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
+from scipy.special import expit
 
 from ._level_sets import Shapes, find_shapes, usual_edge
 from ._scaled_tiles import ScaledTile, scaled_tiles
@@ -32,6 +33,8 @@ _ALIKE = 0.2
 """Spread of the logarithms of length and width among objects of one kind."""
 _CLOSE = 0.5
 """Distance, in spreads of all shapes, at which a shape is no more like the examples."""
+_ODDS = 20.0
+"""Logarithm of odds that makes as much of a difference as an outline of twice the strength."""
 _SEAM = 0.5
 """Nearer to each other than this part of their width, shapes of two tiles are one."""
 
@@ -117,13 +120,12 @@ def _of_one_size(
     score: NDArray[np.float64],
     examples: NDArray[np.float64] | None = None,
 ) -> ShapeModel:
-    """Where likely objects are of two sizes, keep one.
+    """Where likely objects are of two sizes, keep one, unless both are kinds of objects.
 
     It is that of the examples, or that of which more of the image is covered.
     """
     for _ in range(_SIZES):
-        member = model.probabilities(features)
-        likely = member[0] > 0.5
+        likely = model.log_odds(features) > 0
         sizes = two_sizes(features[likely, :2])
         if sizes is None:
             break
@@ -135,7 +137,11 @@ def _of_one_size(
         wanted = int(np.argmax(weight))
         objects, others = np.zeros((2, len(features)))
         objects[likely], others[likely] = part[wanted], part[1 - wanted]
-        model = fit_shape_model(features, np.stack([objects, others, ~likely]), examples)
+        both = examples is None and sizes.are_both_objects(wanted)
+        start = np.stack([objects, others, ~likely])
+        model = fit_shape_model(features, start, examples, objects=1 + both)
+        if both:
+            break
     return model
 
 
@@ -231,8 +237,12 @@ def learn_shapes_like(
 
 
 def _score(part: TileShapes, model: ShapeModel) -> NDArray[np.float64]:
-    odds = np.clip(model.log_odds(part.features) / 2, -30, 30)
-    score: NDArray[np.float64] = part.plausible / (1 + np.exp(-odds))
+    """Rank shapes of which only one can be: the one with the best outline, or most like objects.
+
+    Odds count little. Of the many shapes of one thing that is no object, one will be more like
+    objects than the others, by chance.
+    """
+    score: NDArray[np.float64] = part.plausible * expit(model.log_odds(part.features) / _ODDS)
     return score
 
 
