@@ -1,16 +1,18 @@
 """Objects that a person clicked: read from files of picks, kept with a run, refused in words."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from napari_equipose.cli import app
 from napari_equipose.geometry import InputError
 from napari_equipose.io import pick_table, write_table
-from napari_equipose.training import TrainingRun, create_run, read_run, write_run
+from napari_equipose.training import TrainingRun, create_run, propose_many, read_run, write_run
 from napari_equipose.training._inputs import RunInputs
 
 CLICKED = np.array([[20.5, 31.25], [40, 12]])
@@ -146,3 +148,39 @@ def test_a_run_file_names_its_examples_from_its_own_folder(tmp_path) -> None:
     write_run(tmp_path / "run.json", run)
     assert read_run(tmp_path / "run.json") == run
     assert '"c.csv"' in (tmp_path / "run.json").read_text()
+
+
+def discs(path: Path) -> Path:
+    """Draw a dozen bright discs on a little noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.indices((96, 128))
+    image = rng.normal(0, 0.03, y.shape)
+    for cy, cx in ((a, b) for a in (16, 48, 80) for b in (16, 48, 80, 112)):
+        image += np.hypot(y - cy, x - cx) < 7
+    np.save(path, image.astype(np.float32))
+    return path
+
+
+def test_an_answer_of_preview_is_taken_by_examples(tmp_path) -> None:
+    image, out = discs(tmp_path / "discs.npy"), tmp_path / "answers"
+    arguments = ["preview", str(image), "--box-size", "20", "-o", str(out), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    answers = json.loads(result.stdout.strip().splitlines()[-1])["hypotheses"]
+    assert {Path(one["picture"]).name for one in answers} == {p.name for p in out.glob("*.png")}
+    bright = next(one for one in answers if one["polarity"] == "bright")
+    (found,) = read([image], Path(bright["examples"]))
+    away = np.abs((found - 16 + 16) % 32 - 16)  # from the nearest disc, along each axis
+    assert len(found) <= bright["n"] and away.max() < 4
+    with Image.open(bright["picture"]) as picture:
+        assert picture.width == len(found) * picture.height
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2 and "another preview" in again.stderr
+
+
+def test_examples_say_which_of_two_the_objects_are(tmp_path) -> None:
+    image = np.load(discs(tmp_path / "discs.npy"))
+    clicked = [np.array([[16.0, 16.0], [48.0, 80.0], [80.0, 48.0]])]
+    for sign, polarity in ((1, "bright"), (-1, "dark")):
+        (found,) = propose_many([sign * image], 20, examples=clicked)
+        assert found.polarity == polarity

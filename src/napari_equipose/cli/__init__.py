@@ -13,11 +13,12 @@ from ._detect import detect
 from ._encode import encode
 from ._evaluate import Evaluate, evaluate
 from ._info import info
+from ._preview import preview
 from ._simulate import simulate
 from ._train import train
 
 # In the order of the help.
-for command in (demo, train, encode, detect, align):
+for command in (demo, preview, train, encode, detect, align):
     app.command()(command)
 app.command(cls=Evaluate)(evaluate)
 app.command()(info)
