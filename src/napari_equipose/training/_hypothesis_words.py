@@ -21,7 +21,13 @@ def title_of(hypothesis: Hypothesis) -> str:
 def question_of(found: Sequence[Hypothesis]) -> str:
     """Say how sure the answers are, the likeliest first, and ask for what a person knows."""
     if len(found) == 1:
-        return "Only this recurs. Are these your objects?"
+        return "Are these your objects? If not, show a few of them."
     if found[0].evidence <= 0.5:
-        return "No answer has most of the evidence. Which of these are your objects?"
-    return "Which of these are your objects? Without a choice the first is taken."
+        return (
+            "No answer has most of the evidence. Which of these are your objects? If none, show a "
+            "few of them."
+        )
+    return (
+        "Which of these are your objects? Without a choice the first is taken; if none is right, "
+        "show a few of them."
+    )
