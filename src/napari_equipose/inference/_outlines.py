@@ -19,6 +19,8 @@ from ._shape_search import ShapeObjects, all_shapes, shape_objects
 _MARGIN = 0.05
 """Of an object that another one's box does not show, in boxes: its rim."""
 _AT_A_TIME = 256
+_OVERCONFIDENCE = 10.0
+"""By which the logarithm of odds is divided for the score."""
 _LONG = 1.2
 """Length over width of objects whose outline tells their rotation."""
 
@@ -139,7 +141,7 @@ def read_boxes(saved: SavedModel, boxes: Tensor, device: str = "auto") -> tuple[
     target = choose_device(device)
     model: Any = saved.on(target).model
     rotations, contents = [torch.empty(0)], [torch.empty(0, model.config.content_dim)]
-    for few in boxes.split(_AT_A_TIME):
+    for few in boxes.split(_AT_A_TIME) if len(boxes) else ():
         posterior = model.infer(few.to(target))
         rotations.append(posterior.poses.rotation.cpu())
         contents.append(posterior.content.cpu())
@@ -165,6 +167,15 @@ def rotations(
     return np.asarray(by_outline + np.pi * half, np.float32)
 
 
+def score_of(objects: ShapeObjects) -> NDArray[np.float64]:
+    """Score from 0 to 1 of objects found by their outlines; 0.5 are even odds.
+
+    The odds themselves are too sure of themselves: what they are made of is not independent.
+    """
+    score: NDArray[np.float64] = expit(objects.log_odds / _OVERCONFIDENCE)
+    return score
+
+
 def detect_by_outline(
     saved: SavedModel,
     outlines: Outlines,
@@ -175,11 +186,11 @@ def detect_by_outline(
 ) -> Generator[Progress, None, Picks]:
     """Find every object of an image by its outline; the model tells rotation and content.
 
-    The score of an object is the probability that it is one, as far as outlines tell.
+    The score of an object is 0.5 where it is as likely an object as not, see `score_of`.
     """
     yield Progress(0, 2, "looking for outlines")
     objects = outlines.find(image)
-    objects = objects.select(expit(objects.log_odds) >= threshold)
+    objects = objects.select(score_of(objects) >= threshold)
     if config.min_distance is not None:
         objects = objects.select(_apart(objects.positions, config.min_distance))
     yield Progress(1, 2, "reading poses")
@@ -190,7 +201,7 @@ def detect_by_outline(
     return Picks(
         objects.positions.astype(np.float32),
         wrap_angle(torch.from_numpy(rotation)).numpy(),
-        expit(objects.log_odds).astype(np.float32),
+        score_of(objects).astype(np.float32),
         content.numpy(),
     )
 
