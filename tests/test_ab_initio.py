@@ -103,6 +103,33 @@ def test_averages_look_like_the_structures(mixture: Subtomograms, found: Structu
         assert own > 0.9 and own >= wrong - 0.05
 
 
+NEARLY_TWOFOLD = [
+    (0, 0, -5, 2.0),
+    (0, 0, 5, 2.2),
+    (0, 0, 0, 2.0),
+    (0, 2.5, -4, 1.2),
+    (0, 0, 2.5, 1),
+]
+
+
+def test_particles_that_are_nearly_the_same_half_a_turn_on_are_not_left_the_wrong_way_round() -> (
+    None
+):
+    """A coarse grid of rotations takes one way for the other; the finer search must see both."""
+    density = balls(NEARLY_TWOFOLD)
+    config = SubtomogramConfig(
+        n=40, box_size=SIZE, pixel_size=8.0, snr=1.0, max_shift=1.0, defocus=0.0, b_factor=0.0
+    )
+    made = simulate_subtomograms([DensityMap(density, 8.0)], np.random.default_rng(0), config)
+    job = StructureSearch(MissingWedge(), 1.5).compare(
+        torch.from_numpy(made.volumes), [torch.from_numpy(density).float()], "sorting"
+    )
+    poses, _, _ = finish(job)
+    errors = geodesic_errors(poses.rotation.numpy(), made.truth.rotation)
+    assert np.mean(errors.degrees < 25) > 0.8  # 0.6 where only the best of the grid goes on
+    assert errors.median < 13
+
+
 def test_twice_the_same_structure_is_joined() -> None:
     star, rod = (torch.from_numpy(balls(places)).float() for places in (STAR, ROD))
     turn = torch.from_numpy(Rotation.from_rotvec([0.3, 1.0, -0.5]).as_matrix()).float()

@@ -1,7 +1,7 @@
 """Find how a reference lies in a volume: rotations tried one by one, shifts all at once."""
 
 from collections.abc import Sequence
-from math import pi, sqrt
+from math import pi, radians, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,10 @@ from ..geometry import MissingWedge, swap_axis_order
 from ._spectra import Coefficients, coefficients, read_spectrum, shift_phase, to_coefficients
 
 _AT_ONCE = 2**21  # coefficients in memory at a time
+_PLACES, _APART_DEG = 8, 30.0
+"""Rotations that a coarse search leaves to a finer one, and how far they lie apart: the wrong way
+round is as likely to be the best of a coarse grid where a long object is nearly the same half a
+turn on."""
 
 
 class Found(NamedTuple):
@@ -54,24 +58,47 @@ class Search(NamedTuple):
 
         ``reference`` is a fine spectrum (1, 2, z, y, x).
         """
+        return self.several(volume, wedge, reference, rotations, start, 1)[0]
+
+    def several(
+        self,
+        volume: Tensor,
+        wedge: MissingWedge | None,
+        reference: Tensor,
+        rotations: Tensor,
+        start: Tensor,
+        n: int,
+        apart_deg: float = 0.0,
+    ) -> list[Found]:
+        """Try rotations as `best` does; return the best of up to ``n`` places, the best first.
+
+        All lie at least ``apart_deg`` from each other: a coarse search takes a reference that is
+        nearly the same half a turn on for the other way round, and a finer one may choose.
+        """
         rows = slice(None) if wedge is None else wedge.measures(self.where.frequency)
         frequency, weight = self.where.frequency[rows], self.where.weight[rows]
         seen = to_coefficients(volume, self.where)[rows]
         seen = seen * shift_phase(frequency, start, self.size)
         power = (weight * seen.abs().square()).sum().sqrt().clamp(min=1e-30)
-        best = Found(-np.inf, rotations[0], start)
-        for turns in rotations.split(max(1, _AT_ONCE // len(frequency))):
+
+        def compare(turns: Tensor) -> Tensor:
             drawn = read_spectrum(reference, frequency @ turns) * self.strength[rows]
             norm = (weight * drawn.abs().square()).sum(1).sqrt().clamp(min=1e-30)
             alike = self._over_shifts(seen * weight * drawn.conj(), frequency)
-            alike = alike / (norm * power)[:, None, None, None]
-            which = int(alike.argmax())
-            score = float(alike.view(-1)[which])
-            if score > best.score:
-                turn, place = divmod(which, self.steps**3)
-                shift = self._peak(alike[turn], place)
-                best = Found(score, turns[turn], start + shift)
-        return best
+            return alike / (norm * power)[:, None, None, None]
+
+        parts = rotations.split(max(1, _AT_ONCE // len(frequency)))
+        score = torch.cat([compare(turns).flatten(1).amax(1) for turns in parts])
+        found = list[Found]()
+        while len(found) < n and bool(score.isfinite().any()):
+            which = int(score.argmax())
+            (alike,) = compare(rotations[which : which + 1])
+            shift = self._peak(alike, int(alike.argmax()))
+            found.append(Found(float(score[which]), rotations[which], start + shift))
+            trace = torch.einsum("nij,ij->n", rotations, rotations[which])
+            near = trace >= 1 + 2 * np.cos(radians(apart_deg)) - 1e-4
+            score = torch.where(near, -torch.inf, score)
+        return found or [Found(-np.inf, rotations[0], start)]
 
     def _over_shifts(self, product: Tensor, frequency: Tensor) -> Tensor:
         """Correlations (r, s, s, s) at all shifts of products (r, k), axis by axis.
@@ -123,7 +150,9 @@ def fit(
     start: Found | None = None,
 ) -> Found:
     """Find how a reference lies in a volume, stage by stage; by default from no pose at all."""
-    found = start or Found(-np.inf, torch.eye(3), torch.zeros(3))
+    if start is None:
+        return _fits(volume, wedge, reference, stages)[0]
+    found = start
     for search, turns in stages:
         turned = found.rotation @ turns
         found = search.best(volume, wedge, reference, turned, found.translation)
@@ -141,9 +170,20 @@ def fit_best(
 
     The best is chosen after ``stages``; it alone goes through what comes ``then``.
     """
-    each = [fit(volume, wedge, reference, stages) for reference in references]
-    best = int(np.argmax([one.score for one in each]))
-    return best, fit(volume, wedge, references[best], then, each[best])
+    each = [_fits(volume, wedge, reference, stages) for reference in references]
+    best = int(np.argmax([found[0].score for found in each]))
+    ends = [fit(volume, wedge, references[best], then, one) for one in each[best]]
+    return best, max(ends, key=lambda one: one.score)
+
+
+def _fits(
+    volume: Tensor, wedge: MissingWedge | None, reference: Tensor, stages: Sequence[Stage]
+) -> list[Found]:
+    """Go on from each of the places that the first stage leaves open; the best fit first."""
+    first, *others = stages
+    seen = (volume, wedge, reference)
+    starts = first.search.several(*seen, first.turns, torch.zeros(3), _PLACES, _APART_DEG)
+    return sorted((fit(*seen, others, one) for one in starts), key=lambda one: -one.score)
 
 
 def nearby_rotations(step_deg: float, reach: float = 2.0) -> Tensor:
