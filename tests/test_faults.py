@@ -288,7 +288,7 @@ def an_image_that_is_constant(room: Room) -> None:
     room.picture(np.zeros((100, 100)))
 
 
-@fault("failed", "candidates|stands out")
+@fault("failed", "no object of about")
 def an_image_without_candidates(room: Room) -> None:
     room.picture(np.linspace(0, 1, 100)[:, None] * np.ones(100))
 

@@ -162,8 +162,8 @@ def search(
     if not any(len(each.positions) for each in found.candidates):
         raise InputError(
             f"found no {'' if polarity == 'either' else polarity + ' '}object of about "
-            f"{box_size} pixels; try another box size or polarity, click a few objects as "
-            "examples, or average frames if the image is very noisy."
+            f"{box_size} pixels: nothing of that size recurs; try another box size or polarity, "
+            "click a few objects as examples, or average frames if the image is very noisy."
         )
     return found
 
