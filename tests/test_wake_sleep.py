@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_equipose.evaluation import gauge_free_errors
 from napari_equipose.geometry import ContrastTransfer, InputError, Poses, apply_poses
-from napari_equipose.inference import Notice, Structures, encode, finish
+from napari_equipose.inference import Structures, encode, finish
 from napari_equipose.models import Normalisation, TargetVAE, TargetVAEConfig
 from napari_equipose.simulation import multi_object_scene
 from napari_equipose.training import (
@@ -23,13 +23,12 @@ from napari_equipose.training import (
     TrainingConfig,
     TrainingRun,
     _prepare_run,
-    _rounds,
     _wake_sleep,
     create_run,
     train,
     train_run,
 )
-from napari_equipose.training._wake_sleep import _Dreamer, begin_with_classes, find_classes
+from napari_equipose.training._wake_sleep import _Dreamer, begin_with_classes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -150,7 +149,7 @@ def test_a_stack_in_noise_begins_with_classes(tmp_path: Path, monkeypatch) -> No
 def noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """A noisy image of such a side and so many objects; steps too few to learn anything of it."""
     side, n = request.param
-    monkeypatch.setattr(_prepare_run, "_ENOUGH_TO_SORT", 20)
+    monkeypatch.setattr(_prepare_run, "ENOUGH_TO_SORT", 20)
     monkeypatch.setattr(_wake_sleep, "_DRAWING_STEPS", 2)
     monkeypatch.setattr(_wake_sleep, "_READING_STEPS", 2)
     rng = np.random.default_rng(0)
@@ -194,20 +193,12 @@ def test_a_noisy_image_is_learnt_from_members_of_classes_and_resumed_to_the_bit(
 
 
 @pytest.mark.parametrize("noisy", [(200, 24)], indirect=True)
-def test_where_no_class_is_found_two_rounds_are_learnt_as_ever(noisy: Path, monkeypatch) -> None:
-    def none(*args: Any) -> Any:
-        found = yield from find_classes(*args)
-        return found._replace(averages=found.averages[:0], label=np.full_like(found.label, -1))
-
-    monkeypatch.setattr(_rounds, "find_classes", none)
-    (noisy.parent / "m.run").mkdir()  # what a start left that died in its first epoch
-    np.save(noisy.parent / "m.run" / "members.npy", np.arange(20))
+def test_without_classes_two_rounds_are_learned_and_resumed_to_the_bit(noisy: Path) -> None:
     seen: list[Any] = []
-    saved = finish(train_run(begin(noisy, "m").path), seen.append)
+    saved = finish(train_run(begin(noisy, "m", structures=0).path), seen.append)
     assert saved.record["training"]["structures"] == 0 and "structures" not in saved.record
     assert [r.epoch for r in seen if isinstance(r, EpochReport)] == [1, 2, 3]
-    assert any("no classes of objects" in s.message for s in seen if isinstance(s, Notice))
-    folder = begin(noisy, "parts")
+    folder = begin(noisy, "parts", structures=0)
     job = train_run(folder.path)
     for report in job:
         if isinstance(report, EpochReport) and report.epoch == 2:

@@ -280,7 +280,7 @@ def quickly() -> Iterator[None]:
         (_structures, "_READING_STEPS", {2: 2, 3: 2}),
         (_wake_sleep, "_DRAWING_STEPS", 2),
         (_wake_sleep, "_READING_STEPS", 2),
-        (_prepare_run, "_ENOUGH_TO_SORT", 10),
+        (_prepare_run, "ENOUGH_TO_SORT", 10),
     ]
     with ExitStack() as around:
         for module, name, value in few:

@@ -58,6 +58,7 @@ class Structures(NamedTuple):
     poses: Poses | Poses3D  # (m,) in pixels of the boxes
     score: NDArray[np.float32]  # (m,) correlation with the average where measured
     scale: NDArray[np.float32] | None = None  # (m,) of images, where it was looked for
+    by_chance: float = 0.0  # sum of the squares of the scores of decoys that chose a structure
 
     def members(self) -> "Structures":
         """Leave out those that are of their own kind."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..geometry import InputError, check_array, check_type, wrap_angle
 from ..models import OutOfMemory, SavedModel, can_pick, choose_device, free_memory, is_out_of_memory
+from ._detect_by_power import detect_by_power, power_of
 from ._detection_config import DetectionConfig, Picks
 from ._explain import Explanation
 from ._fit_to_model import check_kind_of_image
@@ -34,10 +35,11 @@ def detect(
     """Find every object of an image.
 
     Where the model was trained on objects with outlines, those find them again, and the model
-    tells rotation and content. Where noise hides outlines, the encoder runs fully
-    convolutionally over the image. Each peak of its attention is decoded at its likeliest
-    rotations, fitted to the pixels, and objects are taken in the order of how much they explain
-    that is not explained yet; then the encoder looks at what is left.
+    tells rotation and content; so too where it was trained on objects that were found in noise by
+    their power. Else the encoder runs fully convolutionally over the image. Each peak of its
+    attention is decoded at its likeliest rotations, fitted to the pixels, and objects are taken in
+    the order of how much they explain that is not explained yet; then the encoder looks at what is
+    left.
 
     Parameters
     ----------
@@ -80,6 +82,10 @@ def _detect(
     outlines = outlines_of(saved)
     if outlines is not None:
         picks = yield from detect_by_outline(saved, outlines, image, config, threshold, device)
+        return picks
+    power = power_of(saved)
+    if power is not None:
+        picks = yield from detect_by_power(saved, power, image, config, threshold, device)
         return picks
     found, _ = yield from search(saved, image, config, threshold, device)
     return Picks(

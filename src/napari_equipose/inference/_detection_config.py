@@ -37,9 +37,9 @@ class Picks(NamedTuple):
     rotation: NDArray[np.float32]
     """Shape (n,), radians, counter-clockwise as displayed."""
     score: NDArray[np.float32]
-    """Shape (n,): of objects found by their outlines, how likely each is one; 0.5 is as likely as
-    not. Else the part of the power of its pixels that the object explains and no other object
-    does; at most 1. Where there is noise, of the power that they should have, see
+    """Shape (n,): of objects found by their outlines or their power, how likely each is one; 0.5
+    is as likely as not. Else the part of the power of its pixels that the object explains and no
+    other object does; at most 1. Where there is noise, of the power that they should have, see
     `Explanation.score`."""
     content: NDArray[np.float32]
     """Shape (n, content_dim)."""

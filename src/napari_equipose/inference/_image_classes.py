@@ -142,10 +142,11 @@ def _classify_images(
         expected = mixture.expect(images)
     assert expected is not None
     counts = expected.classes.sum(0)
-    by_chance = torch.zeros_like(counts)
+    by_chance, false = torch.zeros_like(counts), None
     if decoys is not None and len(decoys):
         few = decoys[: ceil(len(decoys) * len(rows) / n)]
-        by_chance = mixture.expect(_reduced(few, scale)).classes.sum(0)
+        false = mixture.expect(_reduced(few, scale))
+        by_chance = false.classes.sum(0)
     own = mixture.off_centre() <= config.object_size / 3  # else it shows a neighbour
     objects = torch.where(own & (by_chance <= _CHANCE_PART * counts), counts, 0)
     kept = (objects > 0) & (objects >= _RARE * objects.max())
@@ -158,7 +159,11 @@ def _classify_images(
     averages = np.empty((0, *images.shape[1:]), np.float32)
     if names:
         averages = averages_of_boxes(read, parts, placed, label)
-    return Structures(averages, rows, label.numpy(), expected.poses, placed.score.numpy())
+    found = Structures(averages, rows, label.numpy(), expected.poses, placed.score.numpy())
+    if false is not None:
+        chance = float(false.score[kept[false.label]].square().sum())
+        found = found._replace(by_chance=chance)
+    return found
 
 
 def _at_random(n: int, config: ClassificationConfig) -> tuple[Tensor, Poses]:

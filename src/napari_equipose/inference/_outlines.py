@@ -192,7 +192,7 @@ def detect_by_outline(
     objects = outlines.find(image)
     objects = objects.select(score_of(objects) >= threshold)
     if config.min_distance is not None:
-        objects = objects.select(_apart(objects.positions, config.min_distance))
+        objects = objects.select(far_apart(objects.positions, config.min_distance))
     yield Progress(1, 2, "reading poses")
     size = saved.model.config.box_size
     boxes = single_boxes(image, objects, saved.normalisation, outlines.box_size, size)
@@ -206,7 +206,7 @@ def detect_by_outline(
     )
 
 
-def _apart(positions: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
+def far_apart(positions: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
     """Mark those, best first, that are farther than a distance from all better ones."""
     keep = np.ones(len(positions), bool)
     for row in range(len(positions)):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.signal import resample
 from skimage.transform import downscale_local_mean, resize
 
 from ..geometry import InputError
@@ -56,7 +57,12 @@ class Intensities(NamedTuple):
 
 
 def scaled_tiles(
-    image: NDArray[Any], box_size: int, scaled_box: int, most: int | None = None
+    image: NDArray[Any],
+    box_size: int,
+    scaled_box: int,
+    most: int | None = None,
+    *,
+    band_limited: bool = False,
 ) -> Iterator[ScaledTile]:
     """Yield an image in tiles.
 
@@ -70,6 +76,8 @@ def scaled_tiles(
         What it becomes.
     most : int, optional
         Only so many, evenly spread.
+    band_limited : bool
+        Keep all frequencies that the new pixels hold, and no others, rather than the edges.
 
     Raises
     ------
@@ -77,7 +85,7 @@ def scaled_tiles(
         If the image is constant or holds NaN.
     """
     intensities = _intensities(image, box_size, scaled_box)
-    for picture, start, scale, core in _pieces(image, box_size, scaled_box, most):
+    for picture, start, scale, core in _pieces(image, box_size, scaled_box, most, band_limited):
         components = intensities.components(picture)
         for component in components:
             component -= ndimage.gaussian_filter(component, scaled_box, mode="reflect")
@@ -104,12 +112,16 @@ def _intensities(image: NDArray[Any], box_size: int, scaled_box: int) -> Intensi
 
 
 def _pieces(
-    image: NDArray[Any], box_size: int, scaled_box: int, most: int | None
+    image: NDArray[Any],
+    box_size: int,
+    scaled_box: int,
+    most: int | None,
+    band_limited: bool = False,
 ) -> Iterator[
     tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 ]:
     """Yield pictures (y, x, channels) with start, scale and core as those of `ScaledTile`."""
-    binning = max(1, box_size // scaled_box)
+    binning = 1 if band_limited else max(1, box_size // scaled_box)
     side = binning * max(round(_TILE * box_size / (scaled_box * binning)), 1)
     halo = binning * -(-3 * box_size // (2 * binning))
     size = np.array(image.shape[:2])
@@ -134,7 +146,10 @@ def _pieces(
             ).astype(np.float32)
             binned = whole
         shape = np.maximum(np.round(binned * scaled_box / box_size), 1).astype(int)
-        if tuple(shape) != picture.shape[:2]:
+        if band_limited:
+            for axis in (0, 1):
+                picture = resample(picture, shape[axis], axis=axis)
+        elif tuple(shape) != picture.shape[:2]:
             smaller = shape[0] < picture.shape[0]
             picture = resize(picture, shape, order=1, anti_aliasing=smaller).astype(np.float32)
         yield picture, start.astype(float), shape / binned, own.astype(float)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import InputError, extract_boxes
-from ._proposals import check_search, explain_by_outline, in_noise, is_noisy
+from ._proposals import by_power, check_search, explain_by_outline, in_noise, is_noisy
 
 _PICTURES = 6
 _MOST = 4
@@ -26,7 +26,8 @@ class Hypothesis(NamedTuple):
     positions: NDArray[np.float32]
     """Shape (k, 2): centers (y, x) of the pictures, in pixels: the examples of who chooses it."""
     evidence: float
-    """Share, from 0 to 1, of all that is well outlined, or stands out of noise."""
+    """Share, from 0 to 1, of all that is well outlined; in noise, of what stands out, of which that
+    whose power recurs is a half."""
 
 
 def hypotheses(
@@ -47,7 +48,8 @@ def hypotheses(
     Returns
     -------
     list of Hypothesis
-        One to four: of both polarities, and, where shapes are of two sizes, of each.
+        One to four: of both polarities, and, where shapes are of two sizes, of each; in noise
+        also of what has power that recurs.
 
     Raises
     ------
@@ -61,6 +63,13 @@ def hypotheses(
             found, weight = in_noise(images, box_size, sign)
             rows = [each.positions.astype(float) for each in found]
             answers.append((sign, weight, rows, [each.scores.astype(float) for each in found]))
+        power = by_power(images, box_size)
+        if power is not None:
+            best = power.candidates
+            sign = -1 if best[0].polarity == "dark" else 1
+            weight = sum(answer[1] for answer in answers)
+            rows = [each.positions.astype(float) for each in best]
+            answers.append((sign, weight, rows, [each.scores.astype(float) for each in best]))
     else:
         for guess in explain_by_outline(images, box_size, signs, every_size=True):
             rows = [each.positions for each in guess.objects]

@@ -1,7 +1,6 @@
 """From the settings of a run and its images to all that `train` wants."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -12,11 +11,12 @@ from torch import Tensor
 
 from ..geometry import ContrastTransfer, InputError
 from ..inference._outlines import Outlines, single_boxes
+from ..inference._power_search import PowerModel
 from ..inference._shape_search import ShapeObjects
 from ..models import Normalisation, TargetVAEConfig
 from ._kinds import changed, check_finds_in, check_kind, check_learns_from
 from ._prepare import boxes_from_images, boxes_from_stack
-from ._proposals import Search, is_noisy, propose_many, search
+from ._proposals import Candidates, Search, in_noise, is_noisy, search
 from ._run_file import TrainingRun
 from ._training_config import TrainingConfig, lasting
 from ._wake_sleep import Decoys
@@ -25,7 +25,8 @@ _LEAST_BOXES = 10
 _LEAST_OF_STACK = 8
 _SEEN_IN_INTENSITIES = ("scale_range", "contrast_range", "brightness_range")
 _STRUCTURES, _LATER_RATE = 8, 1e-3
-_ENOUGH_TO_SORT, _MOST_TO_SORT = 100, 3000  # boxes
+ENOUGH_TO_SORT = 20
+_MOST_TO_SORT = 3000
 
 
 class PreparedRun(NamedTuple):
@@ -55,6 +56,10 @@ class PreparedRun(NamedTuple):
     """The same objects, in the order of the boxes, one entry an image."""
     decoys: Decoys | None = None
     """What of noise looks like an object, where classes are to be looked for in noise."""
+    power: PowerModel | None = None
+    """How the objects were found in noise, where their power tells them."""
+    rival: "PreparedRun | None" = None
+    """Another answer to where the objects are; the classes of their boxes tell which is right."""
 
 
 def prepare_stack(
@@ -141,27 +146,79 @@ def prepare_images(
     model_box = 2 * round(0.625 * run.box_size)
     if positions is None:
         found = search(images, run.box_size, run.polarity, examples)
-        positions = [candidates.positions for candidates in found.candidates]
-        polarity = found.candidates[0].polarity
-        looked_for = tuple(images)
-        _check_count(sum(map(len, positions)), run.box_size)
         if found.outlines is not None and likelihood == "gaussian":
+            _check_count(sum(len(each.positions) for each in found.candidates), run.box_size)
             return _outlined(run, images, found, model_box)
-    elif examples is not None:
+        return _one_of(run, images, found, likelihood, model_box)
+    if examples is not None:
         raise InputError("examples help to find objects: give them, or the positions of all.")
-    else:
-        polarity = _polarity(images, positions, run)
-        looked_for = ()
-    normalisation = Normalisation(kind="unit")
-    if likelihood == "gaussian":
-        normalisation = _flattening(images, run.box_size, polarity)
+    normalisation = _image_normalisation(run, images, likelihood, _polarity(images, positions, run))
     boxes, places = boxes_from_images(images, model_box, normalisation, positions)
-    prepared = _prepared(
-        run, boxes, places, likelihood, normalisation, _for_images(run, normalisation)
-    )
-    prepared = prepared._replace(images=looked_for)
-    if prepared.training_config.structures and looked_for:
-        decoys = _decoys(looked_for, run.box_size, polarity, places, normalisation, model_box)
+    follow = _for_images(run, normalisation)
+    return _prepared(run, boxes, places, likelihood, normalisation, follow)
+
+
+def _one_of(
+    run: TrainingRun,
+    images: Sequence[NDArray[Any]],
+    found: Search,
+    likelihood: str,
+    model_box: int,
+) -> PreparedRun:
+    """Make boxes of what examples speak for; or of blobs, with those of power as their rival."""
+    assert run.box_size is not None
+    answers: list[tuple[Sequence[Candidates], PowerModel | None, int]] = [
+        (found.candidates, None, found.hits[0])
+    ]
+    if found.power is not None and likelihood == "gaussian":
+        answers.append((found.power.candidates, found.power.model, found.hits[1]))
+    counts = [sum(len(each.positions) for each in candidates) for candidates, *_ in answers]
+    sortable = run.preset != "paper" and run.settings.get("structures") != 0
+    noisy = sortable and likelihood == "gaussian"  # or else there were outlines
+    least = ENOUGH_TO_SORT if noisy else _LEAST_BOXES
+    _check_count(max(counts), run.box_size, least)
+    enough = [each for each, n in zip(answers, counts, strict=True) if n >= least]
+    most = max(hits for *_, hits in enough)
+    first, *others = [
+        _found(run, images, candidates, likelihood, model_box, power)
+        for candidates, power, hits in enough
+        if hits == most
+    ]
+    sorted_ = first.training_config.structures and first.power is None
+    return first._replace(rival=others[0]) if others and sorted_ else first
+
+
+def _image_normalisation(
+    run: TrainingRun,
+    images: Sequence[NDArray[Any]],
+    likelihood: str,
+    polarity: Literal["dark", "bright"],
+) -> Normalisation:
+    assert run.box_size is not None
+    if likelihood == "gaussian":
+        return _flattening(images, run.box_size, polarity)
+    return Normalisation(kind="unit")
+
+
+def _found(
+    run: TrainingRun,
+    images: Sequence[NDArray[Any]],
+    candidates: Sequence[Candidates],
+    likelihood: str,
+    model_box: int,
+    power: PowerModel | None,
+) -> PreparedRun:
+    """Make boxes of candidates; of what their power does not tell, also of decoys."""
+    assert run.box_size is not None
+    polarity = candidates[0].polarity
+    normalisation = _image_normalisation(run, images, likelihood, polarity)
+    positions = [each.positions for each in candidates]
+    boxes, places = boxes_from_images(images, model_box, normalisation, positions)
+    follow = _for_images(run, normalisation)
+    prepared = _prepared(run, boxes, places, likelihood, normalisation, follow)
+    prepared = prepared._replace(images=tuple(images), power=power)
+    if prepared.training_config.structures and power is None:
+        decoys = _decoys(images, run.box_size, polarity, places, normalisation, model_box)
         return prepared._replace(decoys=decoys)
     return prepared
 
@@ -197,8 +254,8 @@ def _decoys(
     for image, mine in zip(images, places, strict=True):
         negative = -np.asarray(image, np.float32)
         among += len(mine)
-        with suppress(InputError):  # nothing is found
-            (found,) = propose_many([negative], box_size, polarity)
+        (found,), _ = in_noise([negative], box_size, -1 if polarity == "dark" else 1)
+        if len(found.positions):
             job = boxes_from_images([negative], model_box, normalisation, [found.positions])
             parts.append(job.boxes)
         if among >= _MOST_TO_SORT:
@@ -207,11 +264,11 @@ def _decoys(
     return Decoys(torch.cat([torch.empty(0, channels, model_box, model_box), *parts]), among)
 
 
-def _check_count(n: int, box_size: int) -> None:
-    if n < _LEAST_BOXES:
+def _check_count(n: int, box_size: int, least: int = _LEAST_BOXES) -> None:
+    if n < least:
         raise InputError(
             f"only {n} candidates for objects in boxes of {box_size} pixels were found, and "
-            f"training needs at least {_LEAST_BOXES}: check the box size and the polarity, or "
+            f"training needs at least {least}: check the box size and the polarity, or "
             "give more images."
         )
 
@@ -317,7 +374,7 @@ def _prepared(
         if run.epochs is None and "epochs" not in run.settings:
             # Boxes of one image are few and show neighbours: long training learns those by heart.
             training = lasting(training, max(training.epochs * 3 // 5, 1))
-        sortable = isinstance(model, TargetVAEConfig) and n >= _ENOUGH_TO_SORT
+        sortable = isinstance(model, TargetVAEConfig) and n >= ENOUGH_TO_SORT
         wanted = run.settings.get("structures") != 0
         if sortable and wanted and _is_noisy(normalisation):
             training = replace(training, **_noisy_start(run, training))

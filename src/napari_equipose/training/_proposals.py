@@ -14,6 +14,7 @@ from ..geometry import InputError
 from ..inference._blobs import disc_response, find_blobs
 from ..inference._flat_tiles import flat_tiles
 from ..inference._outlines import Outlines
+from ..inference._power_search import PowerModel, learn_power
 from ..inference._shape_model import ShapeModel
 from ..inference._shape_search import (
     ShapeObjects,
@@ -42,6 +43,8 @@ _CROWD = 6.25
 """Objects that have room in the area of a box, at most."""
 _HIT = 0.15
 """How far from an object's center an example may lie, in boxes."""
+_BY_CHANCE = 5
+"""As many things are found again, turned, where nothing recurs."""
 _LITTLE_NOISE = 0.5
 """Of the local contrast: the images of the field board have up to 0.28 or more than 0.8."""
 
@@ -76,8 +79,9 @@ def propose(
 
     Every connected part that stands out from its surroundings at some level, and whose outline
     has an edge all along, may be an object. Those that recur, in size, shape, contrast and
-    texture, are told from the rest. In noise nothing has an outline: there, discs of several
-    sizes are compared with a narrow rim around them.
+    texture, are told from the rest. In noise nothing has an outline: there, objects are where
+    more of the frequencies that recur is than in noise, or else where a disc, of one of several
+    sizes, differs from a narrow rim around it.
 
     Parameters
     ----------
@@ -131,19 +135,34 @@ def propose_many(
     InputError
         As for `propose`, or if examples lie outside of their image.
     """
-    found = search(images, box_size, polarity, examples).candidates
-    return [each.first(max_candidates) for each in found]
+    found = search(images, box_size, polarity, examples)
+    likelier = found.candidates
+    if found.power is not None and found.hits[1] >= found.hits[0]:
+        likelier = found.power.candidates
+    return [each.first(max_candidates) for each in likelier]
+
+
+class PowerSearch(NamedTuple):
+    """What has power that recurs, in noise."""
+
+    model: PowerModel
+    candidates: list[Candidates]
+    """One an image."""
 
 
 class Search(NamedTuple):
     """What was found in images of one kind."""
 
     candidates: list[Candidates]
-    """One an image."""
-    outlines: Outlines | None
+    """One an image; in noise, of blobs, some of which may be empty."""
+    outlines: Outlines | None = None
     """How they were found; None where noise hides outlines."""
-    objects: list[ShapeObjects] | None
+    objects: list[ShapeObjects] | None = None
     """The same objects with their outlines, one an image."""
+    power: PowerSearch | None = None
+    """Another answer, in noise."""
+    hits: tuple[int, int] = (0, 0)
+    """Examples among the blobs, and among the objects of power."""
 
 
 def search(
@@ -156,16 +175,21 @@ def search(
     signs = check_search(images, box_size, polarity)
     shown = _check_examples(images, examples)
     if is_noisy(images[0], box_size):
-        found = Search(_in_noise(images, box_size, signs, shown), None, None)
+        found = _in_noise(images, box_size, signs, shown)
     else:
         found = _by_outline(images, box_size, signs, shown)
-    if not any(len(each.positions) for each in found.candidates):
-        raise InputError(
-            f"found no {'' if polarity == 'either' else polarity + ' '}object of about "
-            f"{box_size} pixels: nothing of that size recurs; try another box size or polarity, "
-            "click a few objects as examples, or average frames if the image is very noisy."
-        )
+    if not any(len(each.positions) for each in found.candidates) and found.power is None:
+        raise InputError(nothing_recurs(box_size, polarity))
     return found
+
+
+def nothing_recurs(box_size: int, polarity: str = "either") -> str:
+    """Say that nothing was found that could be learned, and what to try."""
+    return (
+        f"found no {'' if polarity == 'either' else polarity + ' '}object of about "
+        f"{box_size} pixels: nothing of that size recurs; try another box size or polarity, "
+        "click a few objects as examples, or average frames if the image is very noisy."
+    )
 
 
 def check_search(images: Sequence[NDArray[Any]], box_size: int, polarity: str) -> list[int]:
@@ -270,7 +294,7 @@ def _by_outline(
     if not ways:
         nothing = np.empty(0, np.float32)
         none = Candidates(np.empty((0, 2), np.float32), nothing, "dark", nothing)
-        return Search([none for _ in images], None, None)
+        return Search([none for _ in images])
     best = ways[0]
     polarity: Literal["dark", "bright"] = "dark" if best.sign < 0 else "bright"
     candidates = [
@@ -293,23 +317,57 @@ def in_noise(
     return [_choose(each, sign) for each in found], sum(_evidence(each, sign) for each in found)
 
 
+def by_power(images: Sequence[NDArray[Any]], box_size: int) -> PowerSearch | None:
+    """Find what has power that recurs in noisy images; None where nothing does."""
+    ways = [way for way in learn_power(images, box_size) if way.recurrences > _BY_CHANCE]
+    if not ways:
+        return None
+    model = ways[0].model
+    candidates = []
+    for image in images:
+        found = model.find(image)
+        found = found.select(found.log_odds > 0)
+        candidates.append(
+            Candidates(
+                found.positions.astype(np.float32),
+                found.log_odds.astype(np.float32),
+                _polarity_at(image, found.positions, box_size),
+                np.full(len(found.positions), np.nan, np.float32),
+            )
+        )
+    if sum(len(each.positions) for each in candidates) <= _BY_CHANCE:
+        return None
+    return PowerSearch(model, candidates)
+
+
+def _polarity_at(
+    image: NDArray[Any], positions: NDArray[np.float64], box_size: int
+) -> Literal["dark", "bright"]:
+    """Polarity by the level of the middles of objects."""
+    flat = Normalisation(background_sigma=float(box_size)).of_image(np.asarray(image))
+    gray = ndimage.gaussian_filter(flat.mean(-1) if flat.ndim == 3 else flat, box_size / 8)
+    level = gray[tuple(np.round(positions).astype(int).T)]
+    return "dark" if not len(level) or np.median(level) < 0 else "bright"
+
+
 def _in_noise(
     images: Sequence[NDArray[Any]],
     box_size: int,
     signs: Sequence[int],
     shown: Sequence[NDArray[np.float64]],
-) -> list[Candidates]:
+) -> Search:
     ways = [in_noise(images, box_size, sign) for sign in signs]
 
-    def worth(way: tuple[list[Candidates], float]) -> tuple[int, float]:
-        hits = sum(
+    def hits(found: Sequence[Candidates]) -> int:
+        return sum(
             int((KDTree(each.positions).query(places)[0] < _HIT * box_size).sum())
-            for each, places in zip(way[0], shown, strict=True)
+            for each, places in zip(found, shown, strict=True)
             if len(each.positions) and len(places)
         )
-        return hits, way[1]
 
-    return max(ways, key=worth)[0]
+    blobs, _ = max(ways, key=lambda way: (hits(way[0]), way[1]))
+    power = by_power(images, box_size)
+    return Search(blobs, power=power, hits=(hits(blobs), hits(power.candidates) if power else 0))
 
 
 class _Blobs(NamedTuple):

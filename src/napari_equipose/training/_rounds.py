@@ -27,6 +27,7 @@ from ..inference import (
     least_score,
 )
 from ..inference._outlines import read_boxes, turn_of
+from ..inference._power_search import PowerModel
 from ..inference._shape_search import join_objects
 from ..models import (
     SavedModel,
@@ -40,12 +41,13 @@ from ..models import (
 from ._batches import check_enough
 from ._checkpoint import checkpoint_path, load_checkpoint
 from ._extent import extent
-from ._prepare_run import PreparedRun
+from ._prepare_run import ENOUGH_TO_SORT, PreparedRun
+from ._proposals import nothing_recurs
 from ._reports import EpochReport, StepReport
 from ._run_folder import RunFolder
 from ._train import train
 from ._training_config import TrainingConfig
-from ._wake_sleep import find_classes
+from ._wake_sleep import LEAST_BOXES, find_classes
 
 _FIRST_PART = 0.4
 """Of the epochs and of the time."""
@@ -70,15 +72,17 @@ def train_prepared(
     """Train as `train` does; on large images in two rounds, on volumes in one.
 
     Where images are so noisy that structures are wanted, boxes are sorted into classes first, and
-    if some are found, the model begins with them and learns, in one round, from their members.
+    the model begins with them and learns, in one round, from their members. Where there are two
+    answers to where the objects are, blobs and what has power that recurs, that one is taken of
+    which the classes explain more.
 
     Objects that were found by their outlines are learned in one round: each box shows one. Where
-    noise hides outlines, candidates are rough, and in a crowd their boxes show neighbors. So the
-    first round learns one typical object from the middle of the boxes, its content held at zero;
-    the middle is two thirds of the canonical frame, and more where objects are seen to be hollow.
-    That model finds objects in the images; each is cut out with the others explained away, and the
-    second round learns from those boxes. The minimum score of an object goes into the model's
-    record, and what its outlines are like.
+    classes are not wanted in noise, or pixels are off or on, candidates are rough, and in a crowd
+    their boxes show neighbors. So the first round learns one typical object from the middle of the
+    boxes, its content held at zero; the middle is two thirds of the canonical frame, and more where
+    objects are seen to be hollow. That model finds objects in the images; each is cut out with the
+    others explained away, and the second round learns from those boxes. The minimum score of an
+    object goes into the model's record, and how it is found.
 
     Parameters
     ----------
@@ -157,16 +161,17 @@ def _train_prepared(
         _forget(output)
         return saved
     if whole.structures:
-        classes = yield from _members(prepared, output, again)
-        if classes is not None:
-            boxes, found = classes
-            settings |= {"structures": found, "spent": used()}
-            yield from train(boxes, model, whole, output=output, resume=again, **settings)
-            _agree(output, boxes, device)
+        chosen, boxes, found = yield from _members(prepared, output, again)
+        model, whole = chosen.model_config, chosen.training_config
+        settings |= {"structures": found, "spent": used()}
+        yield from train(boxes, model, whole, output=output, resume=again, **settings)
+        _agree(output, boxes, device)
+        if chosen.power is not None:
+            saved = _with_power(output, chosen.power)
+        else:
             saved = yield from _calibrated(output, prepared, device)
-            _forget(output)
-            return saved
-        whole = replace(whole, structures=0)
+        _forget(output)
+        return saved
     first_epochs = max(1, round(_FIRST_PART * whole.epochs))
     first = replace(whole, epochs=first_epochs, content_delay=first_epochs)
     part = min(_ROOM * extent(prepared.boxes, model.canonical_size), 1)
@@ -227,31 +232,43 @@ def _train_prepared(
 
 def _members(
     prepared: PreparedRun, output: Path, again: bool
-) -> Generator[Progress | Notice, None, tuple[Tensor, Structures | None] | None]:
-    """Boxes that belong to classes; and these, if the run is not one that goes on.
+) -> Generator[Progress | Notice, None, tuple[PreparedRun, Tensor, Structures | None]]:
+    """Find classes: which answer they speak for, its boxes that belong to one, and the classes.
 
-    None where there are no classes, or a run goes on that found none.
+    A run that goes on knows which boxes they were, and needs no classes.
     """
-    path = checkpoint_path(output).with_name("members.npy")
+    answers = [each for each in (prepared, prepared.rival) if each is not None]
+    paths = [
+        checkpoint_path(output).with_name("members.npy" if each.power is None else "powers.npy")
+        for each in answers
+    ]
     if again:
-        if not path.exists():
-            return None
-        try:
-            rows = torch.from_numpy(np.load(path, allow_pickle=False))
-            return prepared.boxes[rows], None
-        except (ValueError, TypeError, IndexError, EOFError) as error:
-            raise InputError(f"{path} is damaged; train without --resume.") from error
-    path.unlink(missing_ok=True)  # of a start that died before its first epoch did
-    config, training = prepared.model_config, prepared.training_config
-    found = yield from find_classes(config, prepared.boxes, training, prepared.decoys)
-    members = found.members()
-    if not len(members.rows):
-        yield Notice("found no classes of objects in the noise: beginning with one typical object")
-        return None
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        for answer, path in zip(answers, paths, strict=True):
+            if path.exists():
+                try:
+                    rows = torch.from_numpy(np.load(path, allow_pickle=False))
+                    return answer, answer.boxes[rows], None
+                except (ValueError, TypeError, IndexError, EOFError) as error:
+                    raise InputError(f"{path} is damaged; train without --resume.") from error
+        raise InputError(f"{paths[0]} is missing; train without --resume.")
+    best, weight = None, 0.0
+    for number, (answer, path) in enumerate(zip(answers, paths, strict=True)):
+        path.unlink(missing_ok=True)  # of a start that died before its first epoch did
+        if len(answer.boxes) < ENOUGH_TO_SORT:
+            continue
+        model, training = answer.model_config, answer.training_config
+        found = yield from find_classes(model, answer.boxes, training, answer.decoys)
+        members = found.members()
+        explained = float((members.score**2).sum()) - members.by_chance
+        if len(members.rows) >= LEAST_BOXES and explained > weight:
+            best, weight = (number, members), explained
+    if best is None:
+        raise InputError(nothing_recurs(prepared.model_config.canonical_size))
+    number, members = best
+    with atomic_path(paths[number]) as temporary, temporary.open("wb") as file:
         np.save(file, members.rows)
-    boxes = prepared.boxes[torch.from_numpy(members.rows)]
-    return boxes, members._replace(rows=np.arange(len(boxes)))
+    boxes = answers[number].boxes[torch.from_numpy(members.rows)]
+    return answers[number], boxes, members._replace(rows=np.arange(len(boxes)))
 
 
 def _are_volumes(prepared: PreparedRun) -> bool:
@@ -337,6 +354,14 @@ def _with_outlines(path: Path, prepared: PreparedRun, device: str) -> SavedModel
     objects = join_objects(prepared.objects)
     outlines = prepared.outlines._replace(turn=turn_of(rotation.numpy(), objects))
     record = saved.record | {"threshold": _LIKELY, "outlines": outlines.to_record()}
+    save_model(path, saved.model, saved.normalisation, record)
+    return load_model(path)
+
+
+def _with_power(path: Path, power: PowerModel) -> SavedModel:
+    """Put into the model file how its objects are found in noise."""
+    saved = load_model(path)
+    record = saved.record | {"threshold": _LIKELY, "power": power.to_record()}
     save_model(path, saved.model, saved.normalisation, record)
     return load_model(path)
 

@@ -231,7 +231,7 @@ _FILES = (
     *("positions.csv", "examples.csv", "targets.npy", "examples.npy"),
 )
 _TO_GO_ON = (
-    *("checkpoint.safetensors", "members.npy"),
+    *("checkpoint.safetensors", "members.npy", "powers.npy"),
     *("round1.safetensors", "round1.log.csv", "round1.checkpoint.safetensors"),
 )
 

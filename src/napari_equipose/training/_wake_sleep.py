@@ -20,7 +20,7 @@ _DRAWING_RATE, _READING_RATE, _WARM_UP = 3e-3, 2e-3, 50
 _CONTRAST = (0.8, 1.2)  # of what is dreamt
 _FARTHEST = 2.0  # contents lie from minus this to this
 _SPREAD = 0.1  # of contents, in distances between classes
-_LEAST_BOXES = 16
+LEAST_BOXES = 16
 _IN_PLACE_OF_EPOCH = 2**41
 """Where random numbers are drawn."""
 
@@ -57,9 +57,9 @@ def find_classes(
     if decoys is not None:
         rows = rows[rows < decoys.among]
         false = decoys.boxes[: -(-len(decoys.boxes) * len(rows) // decoys.among)]
-    if len(rows) < _LEAST_BOXES:
+    if len(rows) < LEAST_BOXES:
         raise InputError(
-            f"at least {_LEAST_BOXES} boxes to train on are needed to look for structures, got "
+            f"at least {LEAST_BOXES} boxes to train on are needed to look for structures, got "
             f"{len(rows)}; give more, or set structures to 0."
         )
     reach = 2 * (config.translation_std or config.box_size / 10)
