@@ -150,9 +150,9 @@ def measure_candidates(case: FieldImage, judge: Judge, examples: dict[str, Any])
     found = np.concatenate([_beside(p.positions, n) for n, p in enumerate(proposed)])
     scores = judge.scores(found)
     scores["best_f1"] = judge.best_f1(found, np.concatenate([p.scores for p in proposed]))
-    rotation = [getattr(p, "rotation", None) for p in proposed]
-    if all(angles is not None for angles in rotation):
-        scores |= judge.angles(found, np.concatenate(rotation))
+    rotation = np.concatenate([p.rotation for p in proposed])
+    if np.isfinite(rotation).all():  # in noise nothing tells it yet
+        scores |= judge.angles(found, rotation)
     return {
         "candidates": len(found),
         **{f"candidates_{name}": value for name, value in scores.items()},

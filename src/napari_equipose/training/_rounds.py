@@ -56,6 +56,8 @@ _ROOM = 1.2
 _LEAST_BOXES = 20
 _LIKELY = 0.5
 """Probability above which a shape with an outline is taken for an object."""
+_FEW_ALIKE = 1 / 4
+"""Part of the candidates in classes, below which these may be something odd that is strong."""
 _CALIBRATION_IMAGES = 3
 
 
@@ -265,6 +267,12 @@ def _members(
     if best is None:
         raise InputError(nothing_recurs(prepared.model_config.canonical_size))
     number, members = best
+    if len(members.rows) < _FEW_ALIKE * len(answers[number].boxes):
+        yield Notice(
+            f"only {len(members.rows)} of {len(answers[number].boxes)} candidates are alike: what "
+            "is learned may be ice or dirt rather than your objects; look at the boxes, and click a "
+            "few of your objects as examples if they are not those"
+        )
     with atomic_path(paths[number]) as temporary, temporary.open("wb") as file:
         np.save(file, members.rows)
     boxes = answers[number].boxes[torch.from_numpy(members.rows)]
