@@ -270,8 +270,8 @@ def _members(
     if len(members.rows) < _FEW_ALIKE * len(answers[number].boxes):
         yield Notice(
             f"only {len(members.rows)} of {len(answers[number].boxes)} candidates are alike: what "
-            "is learned may be ice or dirt rather than your objects; look at the boxes, and click a "
-            "few of your objects as examples if they are not those"
+            "is learned may be ice or dirt rather than your objects; look at the boxes, and click "
+            "a few of your objects as examples if they are not those"
         )
     with atomic_path(paths[number]) as temporary, temporary.open("wb") as file:
         np.save(file, members.rows)
