@@ -61,7 +61,13 @@ from numpy.typing import NDArray
 from napari_equipose.evaluation import best_f1, gauge_free_errors, match_picks, pick_scores
 from napari_equipose.geometry import InputError
 from napari_equipose.inference import DetectionConfig, detect, finish
-from napari_equipose.training import TrainingRun, prepare_images, propose_many
+from napari_equipose.training import (
+    StepReport,
+    TrainingRun,
+    prepare_images,
+    propose_many,
+    train_prepared,
+)
 
 BASELINE = REPOSITORY / "docs" / "results" / "field-baseline.json"
 """What the board said before it judged any change."""
@@ -216,13 +222,17 @@ def measure_model(
 
 
 def measure_nonsense(name: str, seed: int) -> dict[str, Any]:
-    """Ask for objects where there are none; to be told so before any training is right."""
+    """Ask for objects where there are none; to be told so before any step of training is right."""
     image, box_size = nonsense_images()[name](seed)
     run = TrainingRun(images=(name,), output="m.safetensors", box_size=box_size, seed=seed)
     line = {"image": name, "seed": seed, "mode": "nonsense"}
     began = time.perf_counter()
     try:
         prepared = prepare_images(run, [image])
+        with tempfile.TemporaryDirectory() as scratch:
+            job = train_prepared(prepared, output=Path(scratch) / run.output)
+            next(report for report in job if isinstance(report, StepReport))
+            job.close()
         verdict = {"refused": False, "said": f"would train on {len(prepared.boxes)} boxes"}
     except InputError as error:
         verdict = {"refused": True, "said": str(error)}
