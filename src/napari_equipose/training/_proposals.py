@@ -44,7 +44,8 @@ _CROWD = 6.25
 _HIT = 0.15
 """How far from an object's center an example may lie, in boxes."""
 _BY_CHANCE = 5
-"""As many things are found again, turned, where nothing recurs."""
+"""As many things are found again, turned, where nothing recurs: 3 to 5 in noise, drawn or with one
+object in it."""
 _LITTLE_NOISE = 0.5
 """Of the local contrast: the images of the field board have up to 0.28 or more than 0.8."""
 
